@@ -1,0 +1,3 @@
+module github.com/shortlist-serving/shortlist/go
+
+go 1.26.0

@@ -1,0 +1,1 @@
+"""Shortlist: from interaction logs to a served ranking funnel."""
