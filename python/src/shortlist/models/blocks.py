@@ -1,0 +1,103 @@
+"""Transformer parts that the towers and the ranker share: rotary positions, attention, feed-forward, the causal block.
+
+Every block normalises before its branch and adds the branch to the residual, so width D is constant from first to last.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Added to attention logits that must not count. exp() of it is 0 in fp32, and unlike -inf it cannot make NaN.
+MASKED = -1e9
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding, arXiv 2104.09864: rotates channel pairs of queries and keys by angle position * frequency."""
+
+    inverse_frequency: Tensor
+
+    def __init__(self, head_width: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        exponent = torch.arange(0, head_width, 2, dtype=torch.float32) / head_width
+        self.register_buffer("inverse_frequency", base**-exponent, persistent=False)
+
+    def angles(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine, each [..., D/H / 2], of int64 positions [...]."""
+        angle = position.to(torch.float32).unsqueeze(-1) * self.inverse_frequency
+        return angle.cos(), angle.sin()
+
+    @staticmethod
+    def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """Rotate x [B,H,N,D/H]; the angles broadcast to its leading axes."""
+        cos, sin = angles
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[B,N,D] -> [B,H,N,D/H]."""
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """[B,H,N,D/H] -> [B,N,D]."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """Softmax attention of query [B,H,M,D/H] over keys and values [B,H,N,D/H]; `mask` is added and broadcasts to [B,H,M,N].
+
+    Plain products: the mask is never expanded over M, and every runtime has these operators.
+    """
+    logits = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2)) + mask
+    return torch.matmul(logits.softmax(dim=-1), values)
+
+
+class FeedForward(nn.Module):
+    """GELU branch with its own norm; the caller adds the residual."""
+
+    def __init__(self, width: int, ratio: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, ratio * width)
+        self.down = nn.Linear(ratio * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.down(functional.gelu(self.up(self.norm(x))))
+        dropped: Tensor = self.dropout(hidden)
+        return dropped
+
+
+class CausalBlock(nn.Module):
+    """Causal self-attention and feed-forward with rotary positions.
+
+    Right padding needs no mask: a valid position never looks at a later one.
+    """
+
+    def __init__(self, width: int, heads: int, ratio: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.feed_forward = FeedForward(width, ratio, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """[B,N,D] -> [B,N,D]; angles are those of positions [N]."""
+        query, key, value = (split_heads(part, self.heads) for part in self.project(self.norm(x)).chunk(3, dim=-1))
+        mixed = functional.scaled_dot_product_attention(Rotary.rotate(query, angles), Rotary.rotate(key, angles), value, is_causal=True)
+        x = x + self.dropout(self.out(merge_heads(mixed)))
+        out: Tensor = x + self.feed_forward(x)
+        return out
+
+
+def initialise(module: nn.Module) -> None:
+    """Normal(0, 0.02) for linear and embedding weights, zero biases; for use with `Module.apply`."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
