@@ -1,0 +1,208 @@
+"""The six graphs of a release as PyTorch modules over a trained funnel, with the input and output names of docs/bundle.md.
+
+Each module takes its inputs in the order of `signature(...)`. They are at once the reference that golden tensors come from and what
+`onnx_export.py` turns into ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from shortlist.models.preranker import Preranker, query_vectors
+from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.two_tower import TwoTower
+from shortlist.schema import ACTION, Column, Op, Schema
+
+# Score of a row that is not allowed: below every real score, finite so that it sorts everywhere.
+NOT_ALLOWED = -3.0e38
+
+
+@dataclass(frozen=True)
+class FunnelModels:
+    """The three trained models of a release, in eval mode."""
+
+    schema: Schema
+    two_tower: TwoTower
+    preranker: Preranker
+    ranker: AmortizedRanker
+
+    @property
+    def heads(self) -> int:
+        """Q: the retrieval head and one per task."""
+        return 1 + len(self.schema.tasks)
+
+    def eval(self) -> FunnelModels:
+        for model in (self.two_tower, self.preranker, self.ranker):
+            model.eval().to("cpu", torch.float32)
+        return self
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Name, type and shape of one input or output; a letter of the shape legend is a variable size."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
+
+
+def column_specs(role: str, columns: Sequence[Column], leading: tuple[str, ...]) -> list[Spec]:
+    return [
+        Spec(
+            f"{role}_{column.name}",
+            torch.float32 if column.op is Op.NUMBER else torch.int64,
+            (*leading, column.width) if column.width else leading,
+        )
+        for column in columns
+    ]
+
+
+def history_specs(schema: Schema) -> list[Spec]:
+    action = Spec(f"history_{ACTION}", torch.int64, ("B", "N"))
+    return [*column_specs("history", schema.history, ("B", "N")), action, Spec("history_length", torch.int64, ("B",))]
+
+
+def request_specs(schema: Schema) -> list[Spec]:
+    return column_specs("user", schema.user, ("B",)) + column_specs("context", schema.context, ("B",))
+
+
+def signatures(models: FunnelModels) -> dict[str, Signature]:
+    """Inputs and outputs of every graph, in the order of the contract."""
+    schema, ranker = models.schema, models.ranker.config
+    width, queries, crosses, tasks = models.two_tower.config.retrieval_width, models.heads, len(schema.cross), len(schema.tasks)
+    f32, i64 = torch.float32, torch.int64
+
+    def cache(name: str, events: str) -> Spec:
+        return Spec(name, f32, ("B", ranker.layers, ranker.heads, events, ranker.width // ranker.heads))
+
+    vectors = Spec("query_vectors", f32, ("B", queries, width))
+    cross = Spec("cross", f32, ("B", "M", crosses))
+    return {
+        "item_encoder": Signature(
+            tuple(column_specs("item", schema.item, ("M",))),
+            (Spec("retrieval_vector", f32, ("M", width)), Spec("ranker_token", f32, ("M", ranker.width))),
+        ),
+        "query_encoder": Signature((*history_specs(schema), *request_specs(schema)), (vectors,)),
+        "index": Signature(
+            (
+                vectors,
+                Spec("item_vectors", f32, ("I", width)),
+                Spec("allowed", torch.bool, ("B", "I")),
+                Spec("k", i64, (1,)),
+            ),
+            (Spec("rows", i64, ("B", "k")), Spec("scores", f32, ("B", "k"))),
+        ),
+        "preranker": Signature(
+            (vectors, Spec("retrieval_vector", f32, ("B", "M", width)), cross),
+            (Spec("score", f32, ("B", "M")),),
+        ),
+        "history_encoder": Signature(
+            (*history_specs(schema), cache("past_keys", "P"), cache("past_values", "P")),
+            (cache("keys", "P+N"), cache("values", "P+N")),
+        ),
+        "ranker": Signature(
+            (
+                cache("keys", "N"),
+                cache("values", "N"),
+                Spec("history_length", i64, ("B",)),
+                *request_specs(schema),
+                Spec("ranker_token", f32, ("B", "M", ranker.width)),
+                cross,
+                Spec("prerank_score", f32, ("B", "M")),
+            ),
+            (Spec("logits", f32, ("B", "M", tasks)),),
+        ),
+    }
+
+
+class Graph(nn.Module):
+    """A graph: takes tensors in the order of its signature's inputs and returns its outputs."""
+
+    def __init__(self, models: FunnelModels, signature: Signature) -> None:
+        super().__init__()
+        self.two_tower, self.preranker, self.ranker = models.two_tower, models.preranker, models.ranker
+        self.names = [spec.name for spec in signature.inputs]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.compute(dict(zip(self.names, inputs, strict=True)))
+
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+
+class ItemEncoder(Graph):
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        item = role(inputs, "item")
+        return self.two_tower.item_vectors(item), self.ranker.item_tokens(item)
+
+
+class QueryEncoder(Graph):
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        history, length = role(inputs, "history"), inputs["history_length"]
+        return (query_vectors(self.two_tower, self.preranker, history, length, role(inputs, "user"), role(inputs, "context")),)
+
+
+class Index(Graph):
+    """Exact maximum inner product search by head 0. The ONNX graph of it is written by hand: `onnx_export.index_graph`."""
+
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        scores = torch.matmul(inputs["query_vectors"][:, 0], inputs["item_vectors"].transpose(0, 1))
+        scores = torch.where(inputs["allowed"], scores, torch.tensor(NOT_ALLOWED))
+        best = scores.sort(dim=-1, descending=True, stable=True)  # stable: equal scores keep the lower row first
+        k = int(inputs["k"])
+        return best.indices[:, :k], best.values[:, :k]
+
+
+class PrerankerGraph(Graph):
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        return (self.preranker.score(inputs["query_vectors"], inputs["retrieval_vector"], inputs["cross"]),)
+
+
+class HistoryEncoder(Graph):
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        history, length = role(inputs, "history"), inputs["history_length"]
+        return self.ranker.encode_history(history, length, inputs["past_keys"], inputs["past_values"])
+
+
+class RankerGraph(Graph):
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        logits = self.ranker.score(
+            inputs["keys"],
+            inputs["values"],
+            inputs["history_length"],
+            role(inputs, "user"),
+            role(inputs, "context"),
+            inputs["ranker_token"],
+            inputs["cross"],
+            inputs["prerank_score"],
+        )
+        return (logits,)
+
+
+def graph_modules(models: FunnelModels) -> dict[str, Graph]:
+    """The six graphs, in eval mode, by name."""
+    kinds: dict[str, type[Graph]] = {
+        "item_encoder": ItemEncoder,
+        "query_encoder": QueryEncoder,
+        "index": Index,
+        "preranker": PrerankerGraph,
+        "history_encoder": HistoryEncoder,
+        "ranker": RankerGraph,
+    }
+    return {name: kinds[name](models.eval(), signature).eval() for name, signature in signatures(models).items()}
+
+
+def role(inputs: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The columns of one role, without its prefix. `history_length` is no column."""
+    prefix = f"{name}_"
+    return {key.removeprefix(prefix): value for key, value in inputs.items() if key.startswith(prefix) and key != "history_length"}
