@@ -33,6 +33,18 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """The segment that every user, event and request has under one column, as a position in `keys`; -1 is none.
+
+    Needed because counters count raw or normalised texts (docs/bundle.md), which encoded columns no longer hold.
+    """
+
+    keys: tuple[str, ...]  # ascending by UTF-8 bytes
+    ids: npt.NDArray[np.int64]  # [U] for a user column, [E] for a context column
+    requests: npt.NDArray[np.int64] | None = None  # [R] for a context column of a log with impressions
+
+
+@dataclass(frozen=True)
 class EncodedImpressions:
     """Requests R with N shown items. Items of request r are `ptr[r]:ptr[r+1]`."""
 
@@ -66,6 +78,7 @@ class EncodedLog:
     value: npt.NDArray[np.float32]  # [E]
     context: dict[str, Array]  # column -> [E] or [E,W]
     impressions: EncodedImpressions | None = None
+    segments: dict[str, Segments] = field(default_factory=dict)  # "user.<column>" or "context.<column>" of the cross features
 
 
 @dataclass(frozen=True)
