@@ -1,0 +1,20 @@
+# Workers of pytest; tests keep torch to one thread each.
+WORKERS ?= 2
+GO_PACKAGES ?= ./...
+
+build: setup ## Build shortlistd and shortlist-load into .tmp/bin
+	@mkdir -p $(TMP)/bin && cd go && go build -o $(TMP)/bin/ ./cmd/...
+
+test: test-python test-go test-cross ## Run every test: Python, Go with the race detector, both together
+
+test-python: setup
+	@echo "== python"; cd python && pytest -n $(WORKERS)
+
+test-go: setup
+	@echo "== go"; cd go && go test -race $(GO_PACKAGES)
+
+test-cross: build
+	@echo "== cross-language"; pytest -c tests/pytest.ini tests
+	@if [ -f docker/docker_test.py ]; then echo "== docker"; pytest -c tests/pytest.ini docker/docker_test.py; fi
+
+.PHONY: build test test-python test-go test-cross
