@@ -101,7 +101,9 @@ class AsyncClient:
         try:
             await asyncio.wait_for(self._channel.channel_ready(), timeout)
         except TimeoutError as error:
-            raise UnavailableError(f"no server answered at {self._target} within {timeout:g} s; start one with `make serve`") from error
+            raise UnavailableError(
+                f"no server answered at {self._target} within {timeout:g} s", fix="start one with `make serve`"
+            ) from error
 
     async def close(self) -> None:
         await self._channel.close()

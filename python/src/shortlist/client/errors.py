@@ -30,22 +30,29 @@ class ServiceError(ShortlistError):
     """Root of the errors of a call. `code` is the gRPC code's name, `reason` one of errors.proto (empty: none was sent)."""
 
     def __init__(
-        self, what: str, *, code: str = "UNKNOWN", reason: str = "", fields: Iterable[FieldViolation] = (), retry_after: float | None = None
+        self,
+        what: str,
+        *,
+        code: str = "UNKNOWN",
+        reason: str = "",
+        fields: Iterable[FieldViolation] = (),
+        retry_after: float | None = None,
+        fix: str = "",
     ) -> None:
-        super().__init__(what)
+        super().__init__(what, fix=fix)
         self.code, self.reason = code, reason
         self.fields: tuple[FieldViolation, ...] = tuple(fields)
         # Seconds that the server asks to wait; None where it gave no delay.
         self.retry_after = retry_after
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.what, self.code, self.reason, self.fields, self.retry_after))
+        return (_rebuild, (type(self), self.what, self.code, self.reason, self.fields, self.retry_after, self.fix))
 
 
 def _rebuild(
-    kind: type[ServiceError], what: str, code: str, reason: str, fields: tuple[FieldViolation, ...], retry_after: float | None
+    kind: type[ServiceError], what: str, code: str, reason: str, fields: tuple[FieldViolation, ...], retry_after: float | None, fix: str
 ) -> ServiceError:
-    return kind(what, code=code, reason=reason, fields=fields, retry_after=retry_after)
+    return kind(what, code=code, reason=reason, fields=fields, retry_after=retry_after, fix=fix)
 
 
 class InvalidRequestError(ServiceError, ValueError):
@@ -115,7 +122,11 @@ def service_error(error: grpc.RpcError) -> ServiceError:
         kind = TooLargeError
     elif reason.endswith("_NOT_FOUND"):
         kind = NotFoundError
-    return kind(_message(code, call.details() or "", fields), code=code.name, reason=reason, fields=fields, retry_after=retry_after)
+    # Without a reason of the server's own, the failure is the connection's.
+    fix = "check the address, and that shortlistd runs there (make serve)" if kind is UnavailableError and not reason else ""
+    return kind(
+        _message(code, call.details() or "", fields), fix=fix, code=code.name, reason=reason, fields=fields, retry_after=retry_after
+    )
 
 
 def _message(code: grpc.StatusCode, text: str, fields: list[FieldViolation]) -> str:

@@ -51,7 +51,9 @@ class Connection:
         try:
             grpc.channel_ready_future(self.channel).result(timeout=timeout)
         except grpc.FutureTimeoutError as error:
-            raise UnavailableError(f"no server answered at {self._target} within {timeout:g} s; start one with `make serve`") from error
+            raise UnavailableError(
+                f"no server answered at {self._target} within {timeout:g} s", fix="start one with `make serve`"
+            ) from error
 
 
 class Client:

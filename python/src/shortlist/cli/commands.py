@@ -1,0 +1,26 @@
+"""The list of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shortlist.cli.rank import rank
+
+commands = typer.Typer(
+    name="shortlist",
+    help="Train, release and call a ranking funnel. Start with `shortlist data marketplace`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@commands.callback()
+def main(debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False) -> None:
+    """Read by `app` before the command line is parsed; declared here so that help lists it."""
+
+
+commands.command()(rank)
