@@ -1,0 +1,120 @@
+"""From flat event arrays to padded batches: prefixes of histories, their columns, and which users share a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from shortlist.data.dataset import EncodedLog
+from shortlist.schema import ACTION, Schema
+
+Rows = npt.NDArray[np.int64]
+
+
+class LogTensors:
+    """An `EncodedLog` as tensors of one device, with the gathers that models need."""
+
+    def __init__(self, log: EncodedLog, device: torch.device) -> None:
+        self.log, self.device = log, device
+        self.schema: Schema = log.schema
+        self.items = {name: torch.from_numpy(values).to(device) for name, values in log.items.items()}
+        self.users = {name: torch.from_numpy(values).to(device) for name, values in log.users.items()}
+        self.context = {name: torch.from_numpy(values).to(device) for name, values in log.context.items()}
+        # One more row of zeros, which padding points at.
+        self._history = {
+            column.name: torch.cat((self.items[column.name], torch.zeros_like(self.items[column.name][:1])))
+            for column in log.schema.history
+        }
+        self._item = torch.cat((torch.from_numpy(log.item), torch.tensor([len(log.item_ids)]))).to(device)
+        self._action = torch.cat((torch.from_numpy(log.action), torch.tensor([0]))).to(device)
+        self.event_user = torch.from_numpy(np.repeat(np.arange(len(log.user_ids)), np.diff(log.ptr))).to(device)
+
+    @property
+    def item_count(self) -> int:
+        return len(self.log.item_ids)
+
+    def event_index(self, start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Absolute indices [B,N] of `length` [B] events from `start` [B], padded to N = `count`, and whether each is one."""
+        offset = torch.arange(count, device=self.device)
+        valid = offset < length.unsqueeze(-1)
+        return torch.where(valid, start.unsqueeze(-1) + offset, len(self._item) - 1), valid
+
+    def history(self, index: Tensor) -> dict[str, Tensor]:
+        """History columns of absolute event indices [B,N]; the index E is padding."""
+        row = self._item[index]
+        columns = {name: values[row] for name, values in self._history.items()}
+        columns[ACTION] = self._action[index]
+        return columns
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Catalog rows of event indices; padding gives I."""
+        return self._item[index]
+
+    def actions(self, index: Tensor) -> Tensor:
+        return self._action[index]
+
+    def user_columns(self, user: Tensor) -> dict[str, Tensor]:
+        return {name: values[user] for name, values in self.users.items()}
+
+    def context_columns(self, event: Tensor) -> dict[str, Tensor]:
+        return {name: values[event] for name, values in self.context.items()}
+
+    def item_columns(self, row: Tensor) -> dict[str, Tensor]:
+        return {name: values[row] for name, values in self.items.items()}
+
+
+def window_start(count: Rows, schema: Schema) -> Rows:
+    """How many of `count` events the history window drops: the smallest multiple of the step that leaves at most the maximum."""
+    over = np.maximum(count - schema.history_max_events, 0)
+    return -(-over // schema.history_step) * schema.history_step
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Stretches of events: `length` events from absolute index `start`; `whole` where the user's first event is in it."""
+
+    user: Rows
+    start: Rows
+    length: Rows
+    whole: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def training_sequences(log: EncodedLog, train_end: Rows) -> Sequences:
+    """Each user's newest training events: a full window of inputs and one more target."""
+    first = log.ptr[:-1]
+    length = np.minimum(train_end - first, log.schema.history_max_events + 1)
+    user = np.flatnonzero(length >= 1)
+    start = (train_end - length)[user]
+    return Sequences(user, start, length[user], start == first[user])
+
+
+def target_histories(log: EncodedLog, target: Rows) -> Sequences:
+    """The windowed history of each target event; a history may be empty."""
+    user = np.searchsorted(log.ptr, target, side="right") - 1
+    first = log.ptr[user]
+    dropped = window_start(target - first, log.schema)
+    return Sequences(user.astype(np.int64), first + dropped, target - first - dropped, dropped == 0)
+
+
+def bucketed(length: Rows, batch_events: int, seed: tuple[int, ...]) -> list[Rows]:
+    """Batches of sequence indices: similar lengths together, padded size at most `batch_events`, order by `seed` alone."""
+    generator = np.random.default_rng(seed)
+    order = np.argsort(length * generator.uniform(0.9, 1.1, len(length)), kind="stable")
+    batches: list[Rows] = []
+    begin, longest = 0, 0
+    for position, index in enumerate(order):
+        longest = max(longest, int(length[index]))
+        if (position - begin + 1) * longest > batch_events and position > begin:
+            batches.append(order[begin:position])
+            begin, longest = position, int(length[index])
+    if begin < len(order):
+        batches.append(order[begin:])
+    generator.shuffle(batches)
+    return batches

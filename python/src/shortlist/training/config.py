@@ -1,0 +1,161 @@
+"""Typed configuration of a run, as code: recipes return a `RunConfig`, JSON stores it, `override` changes single values by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shortlist.errors import ConfigError
+from shortlist.models.preranker import PrerankerConfig
+from shortlist.models.ranker import RankerConfig
+from shortlist.models.two_tower import TwoTowerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimisation:
+    """AdamW with linear warm-up and cosine decay to `final_rate` x `learning_rate`, stopped after `patience` validations without a gain."""
+
+    epochs: int
+    learning_rate: float = 1e-3
+    final_rate: float = 0.1
+    warmup_steps: int = 100
+    weight_decay: float = 0.0
+    clip_norm: float = 5.0
+    ema_decay: float = 0.0  # 0: no average of the weights
+    patience: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoTowerTraining:
+    """`batch_events` bounds the padded size B x N of a batch. Negatives are shared by the batch."""
+
+    model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
+    optimisation: Optimisation
+    batch_events: int = 8192
+    in_batch_negatives: int = 256
+    uniform_negatives: int = 256
+    action_weights: tuple[float, ...] = ()  # per action of the schema; empty: 1 each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateSampling:
+    """Which candidates a position trains on: its positive, `hard` of the retriever's `pool` best, `uniform` of the catalog."""
+
+    positions: int = 8  # per user and batch
+    hard: int = 24
+    pool: int = 200
+    uniform: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrerankerTraining:
+    model: PrerankerConfig = field(default_factory=PrerankerConfig)
+    optimisation: Optimisation
+    sampling: CandidateSampling = CandidateSampling()
+    batch_events: int = 8192
+    focus: float = 0.0  # gamma of the focal loss
+    listwise_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankerTraining:
+    model: RankerConfig = field(default_factory=RankerConfig)
+    optimisation: Optimisation
+    sampling: CandidateSampling = CandidateSampling()
+    batch_events: int = 8192
+    focus: float = 0.0
+    listwise_weight: float = 1.0
+    pretrained_items: bool = True  # start from the two-tower's item and action tables, where the widths agree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """Sizes of the offline funnel: retrieve -> prerank -> rank."""
+
+    retrieve: int = 500
+    prerank: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """A whole run. `data` names a loader and `data_options` are its arguments; sizes and seeds are here, paths are not."""
+
+    name: str
+    data: str
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    validation_targets: int = 2000  # at most, while training; the final metrics use all
+    two_tower: TwoTowerTraining
+    preranker: PrerankerTraining
+    ranker: RankerTraining
+    cascade: Cascade = Cascade()
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A configuration as plain dicts and lists."""
+    return dataclasses.asdict(config)
+
+
+def from_json(kind: type[Any], values: Mapping[str, Any], path: str = "") -> Any:
+    """The configuration of type `kind` that `to_json` wrote. Raises ConfigError for unknown or missing fields."""
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in values.keys() - fields.keys():
+        raise ConfigError(f"{path}{name} is not a field of {kind.__name__}", fix=f"use one of {', '.join(sorted(fields))}")
+    arguments = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            arguments[name] = from_json(hint, value, f"{path}{name}.")
+        else:
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"{path.rstrip('.') or kind.__name__} is incomplete", why=str(error)) from error
+
+
+def override(config: Any, changes: Mapping[str, str]) -> Any:
+    """Apply texts such as {"two_tower.optimisation.epochs": "3"}. Raises ConfigError for unknown names and unfit values."""
+    for name, text in changes.items():
+        config = _override(config, name.split("."), text, name)
+    return config
+
+
+def _override(config: Any, path: list[str], text: str, name: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    if path[0] not in hints:
+        raise ConfigError(
+            f"{name} is not a setting", why=f"{type(config).__name__} has no field {path[0]}", fix=f"fields: {', '.join(hints)}"
+        )
+    old = getattr(config, path[0])
+    if isinstance(old, Mapping):
+        if len(path) != 2 or path[1] not in old:
+            raise ConfigError(f"{name} is not a setting", why=f"{path[0]} holds {', '.join(old) or 'nothing'}")
+        new: Any = {**old, path[1]: _parse(text, type(old[path[1]]), name)}
+    elif dataclasses.is_dataclass(old):
+        if len(path) == 1:
+            raise ConfigError(f"{name} is a group of settings", fix=f"name one of {', '.join(f.name for f in dataclasses.fields(old))}")
+        new = _override(old, path[1:], text, name)
+    else:
+        new = _parse(text, hints[path[0]], name)
+    return dataclasses.replace(config, **{path[0]: new})
+
+
+def _parse(text: str, hint: Any, name: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        return tuple(_parse(part.strip(), typing.get_args(hint)[0], name) for part in text.split(",") if part.strip())
+    if typing.get_origin(hint) is types.UnionType:
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{name}={text} is not a bool", fix="use true or false")
+        return text.lower() == "true"
+    try:
+        return hint(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}={text} is not a {hint.__name__}", why=str(error)) from error
