@@ -1,0 +1,100 @@
+// Package funnel answers a query: retrieval, preranking, ranking, blending. Answer and run are the whole
+// flow; whatever fails on the way leads one rung down the ladder, and the answer says so.
+package funnel
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+	"github.com/shortlist-serving/shortlist/go/internal/repository"
+	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/ranking"
+)
+
+// Releases pins releases; *repository.Repository is one.
+type Releases interface {
+	Acquire() (s *repository.Snapshot, release func(), err error)
+	AcquireRelease(id string) (s *repository.Snapshot, release func(), err error)
+}
+
+// Funnel answers queries. It is safe for concurrent use.
+type Funnel struct {
+	opts     Options
+	releases Releases
+	gate     *batching.Gate
+	pool     *batching.Pool
+	store    feature.Store // nil: users are always inline
+	served   func(Served)  // nil: nobody is told
+	failures failures
+}
+
+// Served is an answered query, with history and features as they were used. Nothing of it changes any more.
+type Served struct {
+	Query  *rank.Query
+	Result *rank.Result
+}
+
+// New makes a funnel. store and served may be nil.
+func New(opts Options, releases Releases, gate *batching.Gate, pool *batching.Pool, store feature.Store, served func(Served),
+	logger *slog.Logger) *Funnel {
+	opts.EnsureDefaults()
+	return &Funnel{opts: opts, releases: releases, gate: gate, pool: pool, store: store, served: served, failures: failures{logger: logger}}
+}
+
+// Answer admits a query, pins a release and runs the funnel. Its errors are those of package rank, or that of ctx.
+func (f *Funnel) Answer(ctx context.Context, q *rank.Query) (*rank.Result, error) {
+	start := time.Now()
+	ctx, done := f.withBudget(ctx, q)
+	defer done()
+	leave, err := f.gate.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	release, unpin, err := f.pin(q)
+	if err != nil {
+		return nil, err
+	}
+	defer unpin()
+
+	used, result, err := f.run(ctx, release, q, nil)
+	if err != nil {
+		return nil, err
+	}
+	result.Micros = time.Since(start).Microseconds()
+	if f.served != nil && (q.Debug == nil || !q.Debug.DoNotLog) {
+		f.served(Served{Query: used, Result: result})
+	}
+	return result, nil
+}
+
+// run takes a query through the stages. Each asks the budget first and says whether the next one can go
+// on; where one cannot, the answer is made of what there is: preranker order, retrieval order, popular list.
+func (f *Funnel) run(ctx context.Context, release *Release, q *rank.Query, tap stage.Tap) (*rank.Query, *rank.Result, error) {
+	w, err := f.assemble(ctx, release, q, tap) // user, history, context
+	if err != nil {
+		return nil, nil, err
+	}
+	defer release.plan.Put(w.Scratch)
+	if q.Mode != rank.Retrieve {
+		w.encoding = ranking.Encode(ctx, w.Request) // needs no candidate, so it runs beside the next two stages
+		defer func() { _ = w.encoding.Wait() }()
+	}
+	switch {
+	case !w.retrieve(ctx): // sources in parallel, filter, merge
+		w.popular(ctx)
+	case q.Mode == rank.Retrieve || len(w.Rows) == 0:
+	case !w.prerank(ctx): // all candidates, cheaply; then cut
+	case !w.rank(ctx): // the kept ones, in chunks
+	default:
+		w.blend(ctx) // value formula
+	}
+	if err := canceled(ctx); err != nil {
+		return nil, nil, err // nobody waits for the answer
+	}
+	return w.Query, w.respond(), nil
+}

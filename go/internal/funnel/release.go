@@ -1,0 +1,31 @@
+package funnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shortlist-serving/shortlist/go/internal/repository"
+	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/blending"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
+)
+
+// Release is what the funnel prepares of a release when it is loaded.
+type Release struct {
+	plan      *stage.Plan
+	retriever *retrieval.Retriever
+	value     *blending.Value
+}
+
+// Prepare is repository.Options.Prepare: it makes the *Release that Snapshot.Prepared holds, and so finds
+// every disagreement of schema, graphs, sources and value formula before the release serves.
+func Prepare(_ context.Context, s *repository.Snapshot) (any, error) {
+	plan, planErr := stage.NewPlan(s)
+	retriever, retrieverErr := retrieval.New(s)
+	value, valueErr := blending.NewValue(s.Bundle)
+	if err := errors.Join(planErr, retrieverErr, valueErr); err != nil {
+		return nil, fmt.Errorf("prepare release %s: %w", s.ID, err)
+	}
+	return &Release{plan: plan, retriever: retriever, value: value}, nil
+}

@@ -1,0 +1,169 @@
+package funnel
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/blending"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/preranking"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/ranking"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
+)
+
+// walk is one request and how far it came.
+type walk struct {
+	*stage.Request
+	release    *Release
+	failures   *failures
+	budget     *rank.Budget
+	predicates []retrieval.Predicate
+	encoding   *ranking.Encoding // nil in Retrieve
+	queryErr   error             // why there is no query vector
+	reports    []rank.StageReport
+	scores     []float32 // by which the answer is ordered; nil: as retrieved
+	debug      *debugRecord
+}
+
+// step runs one stage under the budget and reports it. A stage that fails takes the answer down to rung.
+func (w *walk) step(ctx context.Context, name string, need time.Duration, rung rank.Rung, run func() error) bool {
+	start, in := time.Now(), len(w.Rows)
+	err := w.budget.Start(ctx, name, need)
+	if err == nil {
+		err = run()
+	}
+	if err != nil {
+		w.degrade(rung, name, err)
+		return false
+	}
+	w.reports = append(w.reports, rank.StageReport{Stage: name, In: in, Out: len(w.Rows), Micros: time.Since(start).Microseconds()})
+	return true
+}
+
+// degrade records why a stage has no result. The detail is for callers: no paths, no input.
+func (w *walk) degrade(rung rank.Rung, name string, err error) {
+	reason := stage.ReasonOf(err)
+	w.budget.Degrade(rung, name, reason, details[reason])
+	w.failures.report(name, w.Plan.Snapshot.ID, err)
+}
+
+var details = map[string]string{
+	stage.ReasonDeadline:    "the deadline left no time for the stage",
+	stage.ReasonOverload:    "the worker queue was full",
+	stage.ReasonNonFinite:   "a graph gave NaN or infinity, so its scores were not used",
+	stage.ReasonStageFailed: "the stage failed; the server's log says why",
+}
+
+// retrieve encodes the query and, unless candidates were given, asks the sources.
+func (w *walk) retrieve(ctx context.Context) bool {
+	if w.Query.Candidates != nil {
+		w.encodeQuery(ctx)
+		return true
+	}
+	retrieval.Allow(w.Request, w.predicates)
+	return w.step(ctx, rank.StageRetrieval, 0, rank.RungPopular, func() error {
+		w.encodeQuery(ctx)
+		return w.release.retriever.Retrieve(ctx, w.Request)
+	})
+}
+
+// encodeQuery keeps its error for the stages that need the vector: the other sources can do without.
+func (w *walk) encodeQuery(ctx context.Context) {
+	if w.queryErr = w.budget.Start(ctx, "query encoding", 0); w.queryErr == nil {
+		w.queryErr = retrieval.EncodeQuery(ctx, w.Request)
+	}
+}
+
+// popular is the last rung: no graph, no time, but an answer.
+func (w *walk) popular(ctx context.Context) {
+	start := time.Now()
+	if err := w.release.retriever.Popular(ctx, w.Request); err != nil {
+		w.degrade(rank.RungPopular, rank.StageRetrieval, err)
+		return
+	}
+	w.reports = append(w.reports, rank.StageReport{Stage: rank.StageRetrieval, Out: len(w.Rows), Micros: time.Since(start).Microseconds()})
+}
+
+// prerank orders the candidates and, where they were retrieved, cuts them to the release's prerank_keep.
+func (w *walk) prerank(ctx context.Context) bool {
+	need := w.Plan.PrerankPace.For(len(w.Rows))
+	return w.step(ctx, rank.StagePreranking, need, rank.RungRetrievalOrder, func() error {
+		if w.queryErr != nil {
+			return w.queryErr
+		}
+		if err := preranking.Prerank(ctx, w.Request); err != nil {
+			return err
+		}
+		keep := int(w.Plan.Funnel.GetPrerankKeep())
+		if w.Query.Candidates != nil {
+			keep = -1
+		}
+		w.recordPrerank()
+		preranking.Cut(w.Request, keep)
+		w.scores = w.Prerank
+		return nil
+	})
+}
+
+// rank scores the kept candidates: all, or as many as the time left is known to allow, but never fewer
+// than the answer needs.
+func (w *walk) rank(ctx context.Context) bool {
+	return w.step(ctx, rank.StageRanking, 0, rank.RungPrerankerOrder, func() error {
+		if err := w.encoding.Wait(); err != nil {
+			return err
+		}
+		m, wanted := len(w.Rows), min(w.Query.Limit, len(w.Rows))
+		fit := w.Plan.RankPace.Fit(m, w.budget.Left()*time.Duration(max(w.Pool.Workers(), 1)))
+		if fit < wanted {
+			return &rank.DeadlineError{Stage: rank.StageRanking}
+		}
+		if fit < m {
+			ranking.Truncate(w.Request, fit)
+			w.budget.Degrade(rank.RungFewerCandidates, rank.StageRanking, stage.ReasonDeadline, fmt.Sprintf("ranked the best %d of %d", fit, m))
+		}
+		ranked, err := ranking.Rank(ctx, w.Request, wanted)
+		w.scores = w.Prerank // Rank may have dropped candidates
+		if err != nil && ranked > 0 {
+			w.budget.Degrade(rank.RungFewerCandidates, rank.StageRanking, stage.ReasonOf(err), fmt.Sprintf("ranked %d of %d", ranked, m))
+			w.failures.report(rank.StageRanking, w.Plan.Snapshot.ID, err)
+			return nil
+		}
+		return err
+	})
+}
+
+// blend turns predictions into scores.
+func (w *walk) blend(ctx context.Context) {
+	w.step(ctx, rank.StageBlending, 0, rank.RungPrerankerOrder, func() error {
+		if err := w.release.value.ScoreAll(w.Request); err != nil {
+			return err
+		}
+		w.scores = w.Score
+		return nil
+	})
+}
+
+// respond cuts the ordered candidates to the limit and builds the answer.
+func (w *walk) respond() *rank.Result {
+	positions := blending.Order(w.Request, w.scores, w.Query.Limit)
+	result := &rank.Result{ReleaseID: w.Plan.Snapshot.ID, Stages: w.reports, Dropped: w.Dropped}
+	if w.scores == nil {
+		blending.Fill(w.Request, result, w.Retrieval, positions)
+	} else {
+		blending.Fill(w.Request, result, w.scores, positions)
+	}
+	if last := len(w.reports) - 1; last >= 0 && w.reports[last].Stage == rank.StageBlending {
+		w.reports[last].Out = len(positions)
+	}
+	for _, report := range w.reports {
+		result.Coverage.StagesRun = append(result.Coverage.StagesRun, report.Stage)
+	}
+	result.Coverage.Rung, result.Coverage.Degradations = w.budget.Rung(), w.budget.Degradations()
+	w.Note("final_rows", runtime.Ints(result.Rows, int64(len(result.Rows))))
+	w.Note("final_scores", runtime.Floats(result.Scores, int64(len(result.Scores))))
+	result.Explanations = w.explain(result)
+	return result
+}

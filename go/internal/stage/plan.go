@@ -1,0 +1,76 @@
+package stage
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
+	"github.com/shortlist-serving/shortlist/go/internal/bundle"
+	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/repository"
+)
+
+// Plan is what the stages need of one release, worked out once when the release is loaded. It is
+// immutable but for its pool of scratch memory, and safe for concurrent use.
+type Plan struct {
+	Snapshot *repository.Snapshot
+	Encoder  *feature.Encoder
+	Catalog  *bundle.Catalog
+	Funnel   *bundlev1.Funnel
+	Tasks    []string
+
+	QueryEncoder   *Graph // history tensors, history_length, columns -> query_vectors
+	Index          *Graph // query_vectors, item_vectors, allowed, k -> rows, scores
+	Preranker      *Graph // query_vectors, retrieval_vector, cross -> score
+	HistoryEncoder *Graph // history tensors, history_length, past_keys, past_values -> keys, values
+	Ranker         *Graph // keys, values, history_length, columns, ranker_token, cross, prerank_score -> logits
+
+	PrerankPace Pace // of one candidate
+	RankPace    Pace
+
+	scratch sync.Pool
+}
+
+// NewPlan checks that the graphs fit the schema and works out the order of their inputs.
+func NewPlan(s *repository.Snapshot) (*Plan, error) {
+	manifest := s.Bundle.Manifest
+	encoder, err := feature.NewEncoder(manifest.GetSchema(), s.Bundle.Catalog)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Snapshot: s, Encoder: encoder, Catalog: s.Bundle.Catalog, Funnel: manifest.GetFunnel()}
+	for _, task := range manifest.GetTasks() {
+		p.Tasks = append(p.Tasks, task.GetName())
+	}
+	history := append(slices.Clone(encoder.HistoryNames()), "history_length")
+	columns := encoder.ColumnNames()
+	var faults []error
+	graph := func(name string, inputs, outputs []string) *Graph {
+		g, err := NewGraph(name, s.Session(name), inputs, outputs)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		return g
+	}
+	p.QueryEncoder = graph(bundle.QueryEncoder, slices.Concat(history, columns), []string{"query_vectors"})
+	p.Index = graph(bundle.Index, []string{"query_vectors", "item_vectors", "allowed", "k"}, []string{"rows", "scores"})
+	p.Preranker = graph(bundle.Preranker, []string{"query_vectors", "retrieval_vector", "cross"}, []string{"score"})
+	p.HistoryEncoder = graph(bundle.HistoryEncoder, slices.Concat(history, []string{"past_keys", "past_values"}), []string{"keys", "values"})
+	p.Ranker = graph(bundle.Ranker,
+		slices.Concat([]string{"keys", "values", "history_length"}, columns, []string{"ranker_token", "cross", "prerank_score"}), []string{"logits"})
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	p.scratch.New = func() any { return &Scratch{stamps: make([]uint32, p.Catalog.Len())} }
+	return p, nil
+}
+
+// Get takes scratch memory for one request; Put gives it back.
+func (p *Plan) Get() *Scratch { return p.scratch.Get().(*Scratch) }
+
+// Put gives scratch memory back; nothing of the request may be used after it.
+func (p *Plan) Put(s *Scratch) {
+	s.reset()
+	p.scratch.Put(s)
+}

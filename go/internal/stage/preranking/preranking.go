@@ -1,0 +1,56 @@
+// Package preranking is the second stage: cheap scores for all candidates, by which the best are kept for
+// the ranker.
+package preranking
+
+import (
+	"context"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+	"github.com/shortlist-serving/shortlist/go/internal/stage"
+)
+
+// Prerank scores all candidates: Cross [M,C] and Prerank [M].
+func Prerank(ctx context.Context, r *stage.Request) error {
+	m, d := len(r.Rows), r.Plan.Snapshot.Dims
+	FillCross(r)
+	vectors := stage.Resize(&r.Vectors, m*int(d.K))
+	stage.Gather(vectors, r.Plan.Snapshot.RetrievalVectors, r.Rows, d.K)
+	scores := stage.Resize(&r.Prerank, m)
+	inputs := []runtime.Tensor{
+		runtime.Floats(r.QueryVectors, 1, d.Q, d.K),
+		runtime.Floats(vectors, 1, int64(m), d.K),
+		runtime.Floats(r.Cross, 1, int64(m), d.C),
+	}
+	outputs := []runtime.Tensor{runtime.Floats(scores, 1, int64(m))}
+	start := time.Now()
+	// A preranked candidate costs a small part of a ranked one.
+	err := r.Run(ctx, r.Plan.Preranker, 1+int64(m)/16, inputs, outputs)
+	if err == nil && !stage.Finite(scores) {
+		err = stage.ErrNonFinite
+	}
+	if err != nil {
+		r.Prerank = r.Prerank[:0]
+		return err
+	}
+	r.Plan.PrerankPace.Seen(m, time.Since(start))
+	r.Note("cross", inputs[2])
+	r.Note("prerank_score", outputs[0])
+	return nil
+}
+
+// Cut orders the candidates by their prerank scores and keeps the best, and the forced ones. keep < 0 keeps all.
+func Cut(r *stage.Request, keep int) {
+	order := r.Sort(r.Prerank, r.Rows)
+	if keep >= 0 && keep < len(order) {
+		kept := order[:keep]
+		for _, c := range order[keep:] {
+			if r.IsForced(c.Row()) {
+				kept = append(kept, c) // never overtakes the element that is read
+			}
+		}
+		order = kept
+	}
+	r.Take(order)
+	r.Note("kept_rows", runtime.Ints(r.Rows, int64(len(r.Rows))))
+}

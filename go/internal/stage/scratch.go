@@ -1,0 +1,130 @@
+package stage
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Scratch is the memory of one request, kept between requests so that a ranking of 1,000 candidates makes
+// no garbage of its size. Candidate i of the funnel is element i of Rows, Retrieval, Prerank and of the
+// rows of Cross [M,C] and Logits [M,T].
+type Scratch struct {
+	Rows         []int64
+	Retrieval    []float32 // score of the first source that proposed the candidate
+	Cross        []float32 // [M,C]
+	Prerank      []float32 // empty when the preranker did not run
+	Logits       []float32 // [M,T]
+	Score        []float32
+	QueryVectors []float32 // [Q,K]; empty when the query encoder did not run
+	Keys, Values []float32 // [L,H,N,D/H]
+
+	Vectors []float32 // [M,K] gathered retrieval vectors
+	Tokens  []float32 // [M,D] gathered ranker tokens
+	Spare   []float32
+	mask    []bool
+	stamps  []uint32 // stamps[row] == epoch: the row was marked
+	epoch   uint32
+	order   []ranked
+	rows    []int64
+}
+
+// Resize makes *s n long, with any content.
+func Resize[T any](s *[]T, n int) []T {
+	if cap(*s) < n {
+		*s = make([]T, n, n+n/4)
+	}
+	*s = (*s)[:n]
+	return *s
+}
+
+func (s *Scratch) reset() {
+	s.Rows, s.Retrieval, s.Cross, s.Prerank = s.Rows[:0], s.Retrieval[:0], s.Cross[:0], s.Prerank[:0]
+	s.Logits, s.Score, s.QueryVectors = s.Logits[:0], s.Score[:0], s.QueryVectors[:0]
+}
+
+// NewMarks forgets all marks.
+func (s *Scratch) NewMarks() {
+	s.epoch++
+	if s.epoch == 0 { // after 2^32 requests old stamps could look new
+		clear(s.stamps)
+		s.epoch = 1
+	}
+}
+
+// Mark marks a row of the catalog and says whether it was new.
+func (s *Scratch) Mark(row int64) bool {
+	if s.stamps[row] == s.epoch {
+		return false
+	}
+	s.stamps[row] = s.epoch
+	return true
+}
+
+// Mask is a mask over the catalog, all set.
+func (s *Scratch) Mask(items int) []bool {
+	mask := Resize(&s.mask, items)
+	for i := range mask {
+		mask[i] = true
+	}
+	return mask
+}
+
+// ranked is a candidate in a sort: its score, its row and where it was.
+type ranked struct {
+	score float32
+	row   int64
+	was   int
+}
+
+// Sort orders candidates by the tie rule: score descending, then row ascending. The answer lists where
+// each one was; it is valid until the next Sort.
+func (s *Scratch) Sort(scores []float32, rows []int64) []ranked {
+	order := Resize(&s.order, len(rows))
+	for i := range order {
+		order[i] = ranked{scores[i], rows[i], i}
+	}
+	slices.SortFunc(order, func(a, b ranked) int {
+		if a.score != b.score {
+			if a.score > b.score {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.row, b.row)
+	})
+	return order
+}
+
+// Take keeps the candidates of an order, in that order. It permutes Rows, Retrieval, Prerank and Cross.
+func (s *Scratch) Take(order []ranked) {
+	m := len(order)
+	rows := Resize(&s.rows, m)
+	for i, c := range order {
+		rows[i] = c.row
+	}
+	s.rows, s.Rows = s.Rows, rows
+	for _, column := range []*[]float32{&s.Retrieval, &s.Prerank, &s.Cross} {
+		if len(*column) == 0 {
+			continue
+		}
+		width := len(*column) / len(s.rows)
+		taken := Resize(&s.Spare, m*width)
+		for i, c := range order {
+			copy(taken[i*width:(i+1)*width], (*column)[c.was*width:])
+		}
+		s.Spare, *column = *column, taken
+	}
+}
+
+// Was is the position before the sort.
+func (c ranked) Was() int { return c.was }
+
+// Row of the candidate.
+func (c ranked) Row() int64 { return c.row }
+
+// Gather copies rows of a table [I,width] next to each other.
+func Gather(out, table []float32, rows []int64, width int64) {
+	for i, row := range rows {
+		copy(out[int64(i)*width:int64(i+1)*width], table[row*width:(row+1)*width])
+	}
+}

@@ -1,0 +1,123 @@
+// Package stage holds what the stages of the funnel share: the plan of a release, made once, and the
+// request that travels from stage to stage. Its subpackages are the stages.
+//
+// Shapes: M candidates, N history events, D ranker width, K retrieval width, Q query heads, C cross
+// features, T tasks, I catalog items.
+package stage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+)
+
+// Reasons of degradations: the closed set of Degradation.reason.
+const (
+	ReasonDeadline      = "deadline"
+	ReasonSourceFailed  = "source_failed"
+	ReasonStageFailed   = "stage_failed"
+	ReasonOverload      = "overload"
+	ReasonNonFinite     = "non_finite_score"
+	ReasonUnknownUser   = "unknown_user"
+	ReasonStoreFailed   = "store_failed"
+	ReasonStoredInvalid = "stored_user_invalid"
+	ReasonEmpty         = "nothing_retrieved"
+)
+
+// Reasons lists the closed set.
+var Reasons = []string{
+	ReasonDeadline, ReasonSourceFailed, ReasonStageFailed, ReasonOverload, ReasonNonFinite, ReasonUnknownUser, ReasonStoreFailed,
+	ReasonStoredInvalid, ReasonEmpty,
+}
+
+// ErrNonFinite says that a graph gave NaN or infinity. Such scores never reach an answer.
+var ErrNonFinite = errors.New("the graph gave a score that is NaN or infinite")
+
+// ReasonOf is the reason that a stage's error stands for.
+func ReasonOf(err error) string {
+	var late *rank.DeadlineError
+	var full *rank.OverloadedError
+	switch {
+	case errors.As(err, &late), errors.Is(err, context.DeadlineExceeded):
+		return ReasonDeadline
+	case errors.As(err, &full):
+		return ReasonOverload
+	case errors.Is(err, ErrNonFinite):
+		return ReasonNonFinite
+	}
+	return ReasonStageFailed
+}
+
+// Source proposes candidates for a request, best first: at most its limit of allowed rows.
+type Source interface {
+	Name() string
+	Retrieve(ctx context.Context, r *Request) (List, error)
+}
+
+// List is what a source proposed; Rows and Scores are parallel.
+type List struct {
+	Source string
+	Rows   []int64
+	Scores []float32
+}
+
+// Tap sees the tensors of a request as the stages make them; the self-test compares them with the golden
+// ones. A tap copies what it keeps.
+type Tap func(name string, t runtime.Tensor)
+
+// Request is one query on its way through the funnel. Its slices live in Scratch and end with the request.
+type Request struct {
+	*Scratch
+	Query   *rank.Query // as used: stored history and features are merged in, overrides applied
+	Plan    *Plan
+	Pool    *batching.Pool
+	History *feature.History
+	Columns []runtime.Tensor // parallel to Plan.Encoder.ColumnNames
+	Allowed []bool           // [I]; nil when candidates were given
+	Forced  []int64          // rows that pass every cut
+	Lists   []List           // what each source proposed, in the manifest's order
+	Dropped map[string]int
+	Tap     Tap
+}
+
+// Note passes a tensor to the tap, if there is one.
+func (r *Request) Note(name string, t runtime.Tensor) {
+	if r.Tap != nil {
+		r.Tap(name, t)
+	}
+}
+
+// Run executes one graph as one task of the pool.
+func (r *Request) Run(ctx context.Context, g *Graph, cost int64, inputs, outputs []runtime.Tensor) error {
+	_, err := r.Pool.Do(ctx, []batching.Task{{Cost: cost, Run: func(ctx context.Context) error { return g.Run(ctx, inputs, outputs) }}})
+	return err
+}
+
+// HistoryLength is the graphs' input of that name, [1].
+func (r *Request) HistoryLength() runtime.Tensor {
+	return runtime.Ints([]int64{int64(r.History.Length)}, 1)
+}
+
+// IsForced says whether a row passes every cut.
+func (r *Request) IsForced(row int64) bool {
+	for _, forced := range r.Forced {
+		if forced == row {
+			return true
+		}
+	}
+	return false
+}
+
+// Finite says whether no value is NaN or infinite.
+func Finite(values []float32) bool {
+	for _, v := range values {
+		if v-v != 0 { // NaN and the infinities are the values that differ from themselves by something other than 0
+			return false
+		}
+	}
+	return true
+}
