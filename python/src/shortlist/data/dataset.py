@@ -86,9 +86,10 @@ class Split:
     """Which events train and which are predicted.
 
     Events of user u below `train_end[u]` train. `validation` and `test` are absolute event indices; the history of target e is all of
-    its user's events below e.
+    its user's events below e. `times` (validation start, test start) is set when the split is by time; requests are split by it too.
     """
 
     train_end: npt.NDArray[np.int64]  # [U] absolute event index
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
+    times: tuple[int, int] | None = None
