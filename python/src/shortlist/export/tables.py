@@ -1,4 +1,4 @@
-"""Tables of a release in memory and as safetensors: catalog, counters and source tables. docs/bundle.md fixes the layout.
+"""Tables of a release in memory and as safetensors: counters and sources. docs/bundle.md fixes the layout.
 
 Rows are catalog rows: items in ascending id order.
 """
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from shortlist.data.dataset import Array
 from shortlist.errors import BundleError
-from shortlist.schema import Column, Op, Schema
 
 Tensors = dict[str, Array]
 Ints = npt.NDArray[np.int64]
@@ -183,83 +182,3 @@ def _segment_index(keys: list[str] | None, segment: str | int | None) -> int | N
         return keys.index(segment)
     except ValueError:
         return None
-
-
-# A column's raw values: numbers [I], a text per item, or a list of texts per item.
-Raw = Floats | list[str] | list[list[str]]
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """Items in ascending id order: encoded graph inputs, raw values, and optional titles and availability."""
-
-    ids: list[int] | list[str]
-    inputs: dict[str, Array]  # column -> [I] or [I,W]
-    raw: dict[str, Raw]
-    titles: list[str] | None = None
-    available_from: Ints | None = None  # [I] unix seconds, 0 open
-    available_until: Ints | None = None  # [I] unix seconds, exclusive, 0 open
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def tensors(self) -> Tensors:
-        tensors = text_tensors("id", [str(item) for item in self.ids])
-        if all(isinstance(item, int) for item in self.ids):
-            tensors = {"id": np.array(self.ids, dtype=np.int64)}
-        for name, values in self.inputs.items():
-            tensors[f"input.{name}"] = values
-        for name, raw in self.raw.items():
-            tensors |= _raw_tensors(f"raw.{name}", raw)
-        if self.titles is not None:
-            tensors |= text_tensors("title", self.titles)
-        for name, times in (("available_from", self.available_from), ("available_until", self.available_until)):
-            if times is not None:
-                tensors[name] = times.astype(np.int64)
-        return tensors
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, Array], schema: Schema) -> Catalog:
-        ids: list[int] | list[str]
-        if schema.item_id == "int64":
-            ids = take(tensors, "id", np.int64, (None,)).tolist()
-            if any(left >= right for left, right in zip(ids[:-1], ids[1:], strict=True)):
-                raise BundleError("item ids are not in ascending order", why="rows are the tie rule", fix="export the release again")
-        else:
-            ids = take_sorted_texts(tensors, "id")
-        inputs: dict[str, Array] = {}
-        raw: dict[str, Raw] = {}
-        for column in schema.item:
-            kind = np.float32 if column.op is Op.NUMBER else np.int64
-            inputs[column.name] = take(tensors, f"input.{column.name}", kind, (len(ids), column.width) if column.width else (len(ids),))
-            raw[column.name] = _read_raw(tensors, column, len(ids))
-        return cls(
-            ids,
-            inputs,
-            raw,
-            titles=take_texts(tensors, "title") if "title.bytes" in tensors else None,
-            available_from=take(tensors, "available_from", np.int64, (len(ids),)).astype(np.int64) if "available_from" in tensors else None,
-            available_until=take(tensors, "available_until", np.int64, (len(ids),)).astype(np.int64) if "available_until" in tensors else None,
-        )
-
-
-def _raw_tensors(name: str, raw: Raw) -> Tensors:
-    if isinstance(raw, np.ndarray):
-        return {name: raw.astype(np.float32)}
-    if all(isinstance(value, str) for value in raw):
-        return text_tensors(name, [str(value) for value in raw])
-    offsets = np.cumsum([0, *(len(values) for values in raw)], dtype=np.int64)
-    return text_tensors(name, [value for values in raw for value in values]) | {f"{name}.rows": offsets}
-
-
-def _read_raw(tensors: Mapping[str, Array], column: Column, items: int) -> Raw:
-    name = f"raw.{column.name}"
-    if column.op is Op.NUMBER:
-        return take(tensors, name, np.float32, (items,)).astype(np.float32)
-    texts = take_texts(tensors, name)
-    if column.op is Op.VOCABULARY_LIST:
-        offsets = take_offsets(tensors, f"{name}.rows", end=len(texts), count=items)
-        return [texts[begin:end] for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
-    if len(texts) != items:
-        raise BundleError(f"texts {name!r} have {len(texts)} values", why=f"the catalog has {items} items", fix="export the release again")
-    return texts

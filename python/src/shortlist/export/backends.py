@@ -1,0 +1,82 @@
+"""Whatever executes the graphs of a release: PyTorch modules (the reference) or ONNX Runtime sessions (what servers run)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+import torch
+
+from shortlist.data.dataset import Array
+from shortlist.errors import ExportError
+from shortlist.export.graphs import FunnelModels, graph_modules, signatures
+from shortlist.export.tables import Tensors
+
+
+class Graphs(Protocol):
+    """Runs graphs by name."""
+
+    @property
+    def cache_shape(self) -> tuple[int, int, int]:
+        """L, H and D/H of keys and values."""
+        ...
+
+    def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
+        """All outputs of a graph by name. `inputs` may hold more than the graph takes."""
+        ...
+
+    def inputs(self, name: str) -> Sequence[str]:
+        """Names of the inputs of a graph."""
+        ...
+
+
+class TorchGraphs:
+    """Eager PyTorch in fp32 on the CPU, one thread: what golden tensors come from."""
+
+    def __init__(self, models: FunnelModels) -> None:
+        self._signatures = signatures(models)
+        self._modules = graph_modules(models)
+        config = models.ranker.config
+        self.cache_shape = (config.layers, config.heads, config.width // config.heads)
+
+    def inputs(self, name: str) -> Sequence[str]:
+        return [spec.name for spec in self._signatures[name].inputs]
+
+    def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
+        signature = self._signatures[name]
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])).to(spec.dtype) for spec in signature.inputs]
+        with torch.inference_mode():
+            outputs = self._modules[name](*tensors)
+        return {spec.name: output.contiguous().numpy() for spec, output in zip(signature.outputs, outputs, strict=True)}
+
+
+class OrtGraphs:
+    """ONNX Runtime on the CPU, one thread per session."""
+
+    def __init__(self, graphs: Mapping[str, bytes]) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors
+        self._sessions = {}
+        for name, data in graphs.items():
+            try:
+                self._sessions[name] = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            except Exception as error:
+                raise ExportError(f"graph {name} cannot be loaded by ONNX Runtime {onnxruntime.__version__}", why=str(error)) from error
+        shape = next(value.shape for value in self._sessions["history_encoder"].get_inputs() if value.name == "past_keys")
+        self.cache_shape = (int(shape[1]), int(shape[2]), int(shape[4]))
+
+    def inputs(self, name: str) -> Sequence[str]:
+        return [value.name for value in self._sessions[name].get_inputs()]
+
+    def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
+        session = self._sessions[name]
+        feeds = {value.name: inputs[value.name] for value in session.get_inputs()}
+        names = [value.name for value in session.get_outputs()]
+        try:
+            return dict(zip(names, session.run(names, feeds), strict=True))
+        except Exception as error:
+            shapes = {key: list(value.shape) for key, value in feeds.items()}
+            raise ExportError(f"graph {name} failed with inputs {shapes}", why=str(error)) from error

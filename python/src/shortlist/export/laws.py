@@ -1,0 +1,234 @@
+"""The independence laws as checks of any backend, on random inputs.
+
+A candidate's score depends on no other candidate (order, chunks), on no padding and on no batch mate; an encoded history can be extended
+by new events alone. Equal means within the tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shortlist.data.dataset import Array
+from shortlist.export.backends import Graphs
+from shortlist.export.compare import Tolerance, tensor_violation
+from shortlist.export.graphs import NOT_ALLOWED
+from shortlist.export.tables import Tensors
+from shortlist.schema import ACTION, Column, Op, Schema
+
+BATCH, EVENTS, CANDIDATES = 3, 7, 9
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A law that does not hold."""
+
+    law: str
+    graph: str
+    tensor: str
+    message: str
+
+
+def check_laws(graphs: Graphs, schema: Schema, *, seed: int = 0, tolerance: Tolerance | None = None) -> list[Broken]:
+    """All laws on all graphs; empty when they hold."""
+    laws = Laws(graphs, schema, np.random.default_rng(seed))
+    return [
+        Broken(law, graph, name, message)
+        for law, graph, pairs in laws.all()
+        for name, got, want in pairs
+        if (message := tensor_violation(got, want, tolerance or Tolerance())) is not None
+    ]
+
+
+Pairs = Iterator[tuple[str, Array, Array]]  # tensor, what a variation gave, what it must equal
+
+
+class Laws:
+    """Random inputs, and each law as pairs of tensors that must be equal."""
+
+    def __init__(self, graphs: Graphs, schema: Schema, rng: np.random.Generator) -> None:
+        self.graphs, self.schema, self.rng = graphs, schema, rng
+        items = random_columns("item", schema.item, (CANDIDATES,), rng)
+        lengths = np.array([EVENTS, 1, 0], dtype=np.int64)
+        self.history = random_history(schema, BATCH, EVENTS, lengths, rng)
+        self.request = random_columns("user", schema.user, (BATCH,), rng) | random_columns("context", schema.context, (BATCH,), rng)
+        encoded = graphs.run("item_encoder", items)
+        self.items = items
+        query_vectors = graphs.run("query_encoder", self.history | self.request)["query_vectors"]
+        cross = rng.random((BATCH, CANDIDATES, len(schema.cross)), dtype=np.float32)
+        self.preranker = {"query_vectors": query_vectors, "retrieval_vector": repeat(encoded["retrieval_vector"]), "cross": cross}
+        cache = graphs.run("history_encoder", self.history | self.past(BATCH))
+        self.ranker = {
+            **{name: cache[name] for name in ("keys", "values")},
+            "history_length": lengths,
+            **self.request,
+            "ranker_token": repeat(encoded["ranker_token"]),
+            "cross": cross,
+            "prerank_score": graphs.run("preranker", self.preranker)["score"],
+        }
+
+    def all(self) -> Iterator[tuple[str, str, Pairs]]:
+        for graph, inputs, per_candidate in (
+            ("preranker", self.preranker, ("retrieval_vector", "cross")),
+            ("ranker", self.ranker, ("ranker_token", "cross", "prerank_score")),
+        ):
+            yield "candidate order", graph, self.candidate_order(graph, inputs, per_candidate)
+            yield "chunking", graph, self.chunking(graph, inputs, per_candidate)
+            yield "batch mates", graph, self.batch_mates(graph, inputs)
+        yield "chunking", "item_encoder", self.item_chunking()
+        yield "batch mates", "query_encoder", self.batch_mates("query_encoder", self.history | self.request)
+        yield "batch mates", "history_encoder", self.batch_mates("history_encoder", self.history | self.past(BATCH))
+        yield "padding", "query_encoder", self.query_padding()
+        yield "padding", "history_encoder", self.history_padding()
+        yield "padding", "ranker", self.ranker_padding()
+        yield "append", "history_encoder", self.append()
+        yield "exact search", "index", self.index()
+
+    def candidate_order(self, graph: str, inputs: Tensors, per_candidate: Sequence[str]) -> Pairs:
+        order = self.rng.permutation(CANDIDATES)
+        whole = self.graphs.run(graph, inputs)
+        changed = self.graphs.run(graph, select(inputs, per_candidate, order))
+        return ((name, changed[name], whole[name][:, order]) for name in whole)
+
+    def chunking(self, graph: str, inputs: Tensors, per_candidate: Sequence[str]) -> Pairs:
+        """One candidate at a time, and in chunks of 4, against all at once."""
+        whole = self.graphs.run(graph, inputs)
+        for size in (1, 4):
+            places = [np.arange(begin, min(begin + size, CANDIDATES)) for begin in range(0, CANDIDATES, size)]
+            parts = [self.graphs.run(graph, select(inputs, per_candidate, place)) for place in places]
+            for name in whole:
+                yield name, np.concatenate([part[name] for part in parts], axis=1), whole[name]
+
+    def item_chunking(self) -> Pairs:
+        whole = self.graphs.run("item_encoder", self.items)
+        rows = [self.graphs.run("item_encoder", {name: value[row : row + 1] for name, value in self.items.items()}) for row in range(CANDIDATES)]
+        return ((name, np.concatenate([row[name] for row in rows]), whole[name]) for name in whole)
+
+    def batch_mates(self, graph: str, inputs: Tensors) -> Pairs:
+        """Each request alone against all of them in one batch."""
+        whole = self.graphs.run(graph, inputs)
+        for request in range(BATCH):
+            alone = self.graphs.run(graph, {name: value[request : request + 1] for name, value in inputs.items()})
+            for name in whole:
+                yield name, alone[name], whole[name][request : request + 1]
+
+    def query_padding(self) -> Pairs:
+        """Other values in the padding, and more of it."""
+        whole = self.graphs.run("query_encoder", self.history | self.request)
+        for padded in self.padded_histories():
+            got = self.graphs.run("query_encoder", padded | self.request)
+            yield "query_vectors", got["query_vectors"], whole["query_vectors"]
+
+    def history_padding(self) -> Pairs:
+        """Keys and values of valid events."""
+        whole = self.graphs.run("history_encoder", self.history | self.past(BATCH))
+        for padded in self.padded_histories():
+            got = self.graphs.run("history_encoder", padded | self.past(BATCH))
+            for request, length in enumerate(self.history["history_length"].tolist()):
+                for name in whole:
+                    yield name, got[name][request, :, :, :length], whole[name][request, :, :, :length]
+
+    def ranker_padding(self) -> Pairs:
+        """Any keys and values after the last valid event."""
+        whole = self.graphs.run("ranker", self.ranker)
+        for extra in (0, 3):
+            changed = dict(self.ranker)
+            for name in ("keys", "values"):
+                cache = np.concatenate([changed[name], np.zeros((*changed[name].shape[:3], extra, changed[name].shape[4]), np.float32)], axis=3)
+                for request, length in enumerate(changed["history_length"].tolist()):
+                    cache[request, :, :, length:] = self.rng.normal(size=cache[request, :, :, length:].shape)
+                changed[name] = cache
+            yield "logits", self.graphs.run("ranker", changed)["logits"], whole["logits"]
+
+    def append(self) -> Pairs:
+        """Encoding a history in two pieces against encoding it whole, for every cut."""
+        full = np.full(BATCH, EVENTS, dtype=np.int64)
+        history = random_history(self.schema, BATCH, EVENTS, full, self.rng)
+        whole = self.graphs.run("history_encoder", history | self.past(BATCH))
+        for cut in range(1, EVENTS):
+            first = self.graphs.run("history_encoder", events(history, 0, cut) | self.past(BATCH))
+            past = {"past_keys": first["keys"], "past_values": first["values"]}
+            both = self.graphs.run("history_encoder", events(history, cut, EVENTS) | past)
+            for name in whole:
+                yield name, both[name], whole[name]
+                yield name, both[name][:, :, :, :cut], first[name]
+
+    def index(self) -> Pairs:
+        """The mask, the order and ties, against a stable sort."""
+        queries = self.preranker["query_vectors"]
+        vectors = self.rng.normal(size=(40, queries.shape[2])).astype(np.float32)
+        vectors[20:] = vectors[:20]  # every score twice
+        allowed = self.rng.random((BATCH, 40)) < 0.8
+        for k in (1, 10, 40):
+            inputs = {"query_vectors": queries, "item_vectors": vectors, "allowed": allowed, "k": np.array([k])}
+            got = self.graphs.run("index", inputs)
+            scores = np.where(allowed, np.tile(queries[:, 0] @ vectors[:20].T, (1, 2)), np.float32(NOT_ALLOWED)).astype(np.float32)
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            yield "scores", got["scores"], np.take_along_axis(scores, best, axis=1)
+            yield "rows", ties_by_row(got), got["rows"]
+
+    def padded_histories(self) -> Iterator[Tensors]:
+        for extra in (0, 4):
+            padded = dict(self.history)
+            for column in (*self.schema.history, Column(name=ACTION, op=Op.VOCABULARY, vocabulary=self.schema.actions)):
+                name = f"history_{column.name}"
+                noise = random_columns("history", [column], (BATCH, EVENTS + extra), self.rng)[name]
+                for request, length in enumerate(self.history["history_length"].tolist()):
+                    noise[request, :length] = self.history[name][request, :length]
+                padded[name] = noise
+            yield padded
+
+    def past(self, batch: int) -> Tensors:
+        layers, heads, width = self.graphs.cache_shape
+        return {name: np.zeros((batch, layers, heads, 0, width), dtype=np.float32) for name in ("past_keys", "past_values")}
+
+
+def repeat(items: Array) -> Array:
+    """[M,...] -> [B,M,...]."""
+    return np.ascontiguousarray(np.broadcast_to(items, (BATCH, *items.shape)))
+
+
+def select(inputs: Tensors, per_candidate: Sequence[str], places: Array) -> Tensors:
+    return {name: np.ascontiguousarray(value[:, places]) if name in per_candidate else value for name, value in inputs.items()}
+
+
+def events(history: Tensors, begin: int, end: int) -> Tensors:
+    """Events begin..end of full histories."""
+    part = {name: np.ascontiguousarray(value[:, begin:end]) for name, value in history.items() if name != "history_length"}
+    return part | {"history_length": np.full(BATCH, end - begin, dtype=np.int64)}
+
+
+def ties_by_row(found: Tensors) -> Array:
+    """The rows found, sorted by score descending and row ascending: the order that they must already have."""
+    order = [np.lexsort((rows, -scores)) for rows, scores in zip(found["rows"], found["scores"], strict=True)]
+    return np.take_along_axis(found["rows"], np.stack(order), axis=1)
+
+
+def random_history(schema: Schema, batch: int, count: int, lengths: Array, rng: np.random.Generator) -> Tensors:
+    """Random events; 0 in every column after a request's length."""
+    columns = (*schema.history, Column(name=ACTION, op=Op.VOCABULARY, vocabulary=schema.actions))
+    history = random_columns("history", columns, (batch, count), rng)
+    for values in history.values():
+        for request, length in enumerate(lengths.tolist()):
+            values[request, length:] = 0
+    return history | {"history_length": lengths}
+
+
+def random_columns(role: str, columns: Sequence[Column], shape: tuple[int, ...], rng: np.random.Generator) -> Tensors:
+    """Values that a request could have: any id (0 is unknown), numbers within their bounds, lists with their padding at the end."""
+    return {f"{role}_{c.name}": _numbers(c, shape, rng) if c.op is Op.NUMBER else _ids(c, shape, rng) for c in columns}
+
+
+def _numbers(column: Column, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    low = -10.0 if column.minimum is None else column.minimum
+    high = low + 100.0 if column.maximum is None else column.maximum
+    return rng.uniform(low, high, shape).astype(np.float32)
+
+
+def _ids(column: Column, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    ids = rng.integers(0, column.cardinality, (*shape, column.width) if column.width else shape)
+    if column.width:
+        ids[np.arange(column.width) >= rng.integers(0, column.width + 1, (*shape, 1))] = 0
+    return ids
