@@ -50,12 +50,12 @@ def fnv1a64(data: bytes) -> int:
 
 def hash_id(text: str, buckets: int) -> int:
     """1 + hash of an already normalised text; 0 for an empty one."""
-    return 1 + fnv1a64(_utf8(text)) % buckets if text else 0
+    return 1 + fnv1a64(text.encode()) % buckets if text else 0
 
 
 def hash_ids(texts: Sequence[str], buckets: int) -> npt.NDArray[np.int64]:
     """`hash_id` of many texts: a step per byte position, over the texts that are long enough."""
-    encoded = [_utf8(text) for text in texts]
+    encoded = [text.encode() for text in texts]
     lengths = np.array([len(data) for data in encoded], dtype=np.int64)
     longest_first = np.argsort(-lengths, kind="stable")
     flat = np.frombuffer(b"".join(encoded), dtype=np.uint8).astype(np.uint64)
@@ -223,8 +223,10 @@ def _bounds(column: Column) -> tuple[float, float]:
 
 
 def _text(column: Column, raw: Raw) -> str | None:
-    if raw is None or isinstance(raw, str):
-        return raw
+    if raw is None:
+        return None
+    if isinstance(raw, str):
+        return _checked(column, raw)
     if isinstance(raw, int | np.integer) and not isinstance(raw, bool):
         return str(int(raw))
     raise _wrong_kind(column, raw, "a text or an integer")
@@ -235,7 +237,7 @@ def _texts(column: Column, raw: Raw) -> list[str]:
         return []
     if isinstance(raw, str | int | float | np.generic) or not all(isinstance(value, str) for value in raw):
         raise _wrong_kind(column, raw, "a list of texts")
-    return list(raw)
+    return [_checked(column, text) for text in raw]
 
 
 def _position(column: Column, text: str) -> int:
@@ -250,11 +252,12 @@ def _padded(ids: list[int], width: int) -> npt.NDArray[np.int64]:
     return np.array(ids + [0] * (width - len(ids)), dtype=np.int64)
 
 
-def _utf8(text: str) -> bytes:
+def _checked(column: Column, text: str) -> str:
     try:
-        return text.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise DataError(f"the text {text[:40]!r} is not valid Unicode (a lone surrogate)", fix="decode the bytes as UTF-8") from None
+        raise DataError(f"the value of {column.name!r} is not valid Unicode (a lone surrogate)", fix="decode its bytes as UTF-8") from None
+    return text
 
 
 def _wrong_kind(column: Column, raw: object, wanted: str) -> DataError:

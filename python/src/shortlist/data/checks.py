@@ -74,6 +74,8 @@ def _column_faults(column: Column, role: str) -> Iterable[str]:
         yield f"of op {column.op.value} needs buckets"
     if len(set(column.vocabulary)) != len(column.vocabulary):
         yield "has a vocabulary with repeats"
+    if "" in column.vocabulary:
+        yield "has the empty text in its vocabulary, which catalogs cannot tell from a missing value"
     if column.in_history and role != "item":
         yield "cannot be in_history: only item columns are"
     if column.op is Op.ITEM_ROW and role != "item":

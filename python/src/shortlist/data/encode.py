@@ -61,11 +61,11 @@ def encode(dataset: Dataset) -> EncodedLog:
 
 
 def infer_vocabulary(values: pl.Series, *, min_count: int = 1, max_size: int | None = None) -> tuple[str, ...]:
-    """Distinct texts of a column or of its lists, most frequent first, ties by text; integers become decimal text."""
+    """Distinct non-empty texts of a column or of its lists, most frequent first, ties by text; integers become decimal text."""
     if isinstance(values.dtype, pl.List):
         values = values.filter(values.list.len() > 0).explode()
     texts = values.cast(pl.String).drop_nulls().rename("text")
-    counts = texts.value_counts(name="count").filter(pl.col("count") >= min_count)
+    counts = texts.value_counts(name="count").filter((pl.col("count") >= min_count) & (pl.col("text") != ""))
     kept = counts.sort(["count", "text"], descending=[True, False])["text"]
     return tuple(kept.to_list() if max_size is None else kept.head(max_size).to_list())
 
