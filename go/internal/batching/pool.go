@@ -4,11 +4,18 @@ package batching
 
 import (
 	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
 )
 
 // Task is one chunk of a request.
 type Task struct {
-	// Cost relative to other tasks, for fairness; candidates are a good unit.
+	// Cost relative to other tasks, for fairness; candidates are a good unit. Less than 1 counts as 1.
 	Cost int64
 	// Run does the work; ctx is that of Do.
 	Run func(ctx context.Context) error
@@ -20,24 +27,166 @@ type PoolOptions struct {
 	MaxQueue int // tasks waiting over all requests; default 4096
 }
 
-// Pool runs tasks on a fixed number of workers. Requests share them by cost; a more important priority
-// goes first.
-type Pool struct{}
+// Pool runs tasks on a fixed number of workers. Requests share them by cost, weighted by priority. Each
+// worker blocks one thread in the runtime, so as many as there are cores is right.
+type Pool struct {
+	maxQueue int
+	workers  int
+	finished sync.WaitGroup
+
+	mu       sync.Mutex
+	wake     sync.Cond
+	queue    queue
+	closed   bool
+	taskTime time.Duration // moving average
+}
+
+// PanicError is a panic of a task: a fault of the program, caught so that it costs one request and not the
+// server.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("a task panicked: %v", e.Value) }
 
 // NewPool starts the workers.
-func NewPool(opts PoolOptions) *Pool { return &Pool{} }
+func NewPool(opts PoolOptions) *Pool {
+	if opts.Workers <= 0 {
+		opts.Workers = runtime.GOMAXPROCS(0)
+	}
+	if opts.MaxQueue <= 0 {
+		opts.MaxQueue = 4096
+	}
+	p := &Pool{maxQueue: opts.MaxQueue, workers: opts.Workers}
+	p.wake.L = &p.mu
+	for range opts.Workers {
+		p.finished.Go(p.work)
+	}
+	return p
+}
 
 // Workers is the number of workers.
-func (p *Pool) Workers() int { return 0 }
+func (p *Pool) Workers() int { return p.workers }
 
 // Queued is the number of tasks waiting.
-func (p *Pool) Queued() int { return 0 }
+func (p *Pool) Queued() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.waiting
+}
 
 // Do runs the tasks and waits for them. Priority comes from the rank.Budget of ctx. Tasks that have not
 // started when ctx ends, or when another task of the call fails, never run; tasks that started are waited
 // for. errs[i] is nil when task i ran well, so that finished chunks can be used; err is the first failure.
-// A full queue is an *rank.OverloadedError and nothing runs; a closed pool is rank.ErrDraining.
-func (p *Pool) Do(ctx context.Context, tasks []Task) (errs []error, err error) { return nil, nil }
+// A full queue is an *rank.OverloadedError and nothing runs; a closed pool is rank.ErrDraining. A call
+// alone in the queue is taken whatever its number of tasks.
+func (p *Pool) Do(ctx context.Context, tasks []Task) (errs []error, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	j := &job{
+		ctx: ctx, tasks: tasks, errs: make([]error, len(tasks)),
+		weight: weightOf(rank.BudgetFrom(ctx).Priority()), done: make(chan struct{}),
+	}
+	if err := p.submit(j); err != nil {
+		return nil, err
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		p.mu.Lock()
+		p.fail(j, ctx.Err())
+		p.mu.Unlock()
+		<-j.done
+	}
+	return j.errs, j.failed
+}
+
+func (p *Pool) submit(j *job) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return rank.ErrDraining
+	}
+	if waiting := p.queue.waiting; waiting > 0 && waiting+len(j.tasks) > p.maxQueue {
+		wait := p.taskTime * time.Duration(waiting/p.workers+1)
+		return &rank.OverloadedError{Where: "worker queue", RetryAfter: clampRetry(wait)}
+	}
+	p.queue.add(j)
+	if len(j.tasks) == 1 {
+		p.wake.Signal()
+	} else {
+		p.wake.Broadcast()
+	}
+	return nil
+}
+
+// fail records the first failure of j and drops what it has not started. The caller holds the mutex.
+func (p *Pool) fail(j *job, err error) {
+	if j.failed != nil || (j.next == len(j.tasks) && j.running == 0) {
+		return
+	}
+	j.failed = err
+	p.queue.drop(j, err)
+	if j.running == 0 {
+		close(j.done)
+	}
+}
+
+func (p *Pool) work() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		for len(p.queue.jobs) == 0 {
+			if p.closed {
+				return
+			}
+			p.wake.Wait()
+		}
+		j, task := p.queue.take()
+		p.mu.Unlock()
+		start := time.Now()
+		err := run(j.ctx, &j.tasks[task])
+		took := time.Since(start)
+		j.errs[task] = err
+		p.mu.Lock()
+		p.taskTime += (took - p.taskTime) / 16
+		if err != nil {
+			p.fail(j, err)
+		}
+		j.running--
+		if j.running == 0 && j.next == len(j.tasks) {
+			close(j.done)
+		}
+	}
+}
+
+func run(ctx context.Context, task *Task) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return task.Run(ctx)
+}
 
 // Close lets running and queued tasks finish and stops the workers.
-func (p *Pool) Close() {}
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.wake.Broadcast()
+	p.mu.Unlock()
+	p.finished.Wait()
+}
+
+// clampRetry keeps a retry hint sensible: not so short that it makes a storm, not so long that it loses users.
+func clampRetry(wait time.Duration) time.Duration {
+	return min(max(wait, 10*time.Millisecond), 5*time.Second).Round(time.Millisecond)
+}
