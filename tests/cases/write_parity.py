@@ -2,7 +2,7 @@
 
 Deterministic. Without --rewrite it only checks that the file is what it would write.
 
-Example: python tests/cases/generate.py --rewrite
+Example: python tests/cases/write_parity.py --rewrite
 """
 
 from __future__ import annotations
