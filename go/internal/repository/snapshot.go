@@ -1,8 +1,8 @@
-// Package repository keeps the releases of one model: it loads, verifies and proves them, publishes the
-// active one as an immutable snapshot, and never lets a bad release replace a good one.
 package repository
 
 import (
+	"sync"
+
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
@@ -30,7 +30,62 @@ type Snapshot struct {
 
 	// Prepared is what Options.Prepare made of this snapshot.
 	Prepared any
+
+	refs refCount
+}
+
+// sessions are the six sessions by graph name.
+func (s *Snapshot) sessions() map[string]*runtime.Session {
+	return map[string]*runtime.Session{
+		bundle.ItemEncoder:    &s.ItemEncoder,
+		bundle.QueryEncoder:   &s.QueryEncoder,
+		bundle.Index:          &s.Index,
+		bundle.Preranker:      &s.Preranker,
+		bundle.HistoryEncoder: &s.HistoryEncoder,
+		bundle.Ranker:         &s.Ranker,
+	}
 }
 
 // Session is the session of a graph by name, nil for an unknown name.
-func (s *Snapshot) Session(graph string) runtime.Session { return nil }
+func (s *Snapshot) Session(graph string) runtime.Session {
+	if session := s.sessions()[graph]; session != nil {
+		return *session
+	}
+	return nil
+}
+
+// refCount closes something when its last user leaves. It starts with one use, the owner's.
+//
+// Invariant: after users reached 0 nobody gets in again.
+type refCount struct {
+	mu     sync.Mutex
+	users  int
+	closed chan struct{} // closed once the last user left and onZero returned
+	onZero func()
+}
+
+func newRefCount(onZero func()) refCount {
+	return refCount{users: 1, closed: make(chan struct{}), onZero: onZero}
+}
+
+// acquire adds a user; false when the last one has left.
+func (c *refCount) acquire() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.users == 0 {
+		return false
+	}
+	c.users++
+	return true
+}
+
+func (c *refCount) release() {
+	c.mu.Lock()
+	c.users--
+	last := c.users == 0
+	c.mu.Unlock()
+	if last {
+		c.onZero()
+		close(c.closed)
+	}
+}

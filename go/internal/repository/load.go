@@ -1,0 +1,166 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
+	"github.com/shortlist-serving/shortlist/go/internal/bundle"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+)
+
+// itemChunk is how many items one run of item_encoder takes at load.
+const itemChunk = 1024
+
+// loadSnapshot opens a release, proves it on this machine, and returns it with one use, the caller's.
+// On failure everything is closed again.
+func (r *Repository) loadSnapshot(ctx context.Context, id string) (*Snapshot, error) {
+	b, err := bundle.Load(filepath.Join(r.opts.Dir, id))
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{ID: id, Bundle: b}
+	s.refs = newRefCount(func() { r.closed(s) })
+	if err := r.prove(ctx, s); err != nil {
+		return nil, errors.Join(err, s.closeSessions())
+	}
+	return s, nil
+}
+
+// prove loads the graphs, encodes the items, and runs what the levels above ask for.
+func (r *Repository) prove(ctx context.Context, s *Snapshot) error {
+	for _, graph := range s.Bundle.Manifest.GetGraphs() {
+		session, err := r.opts.Runtime.Load(graph.GetName(), s.Bundle.Graphs[graph.GetName()])
+		if err != nil {
+			return fmt.Errorf("%s: %w", graph.GetPath(), err)
+		}
+		*s.sessions()[graph.GetName()] = session
+		if err := errors.Join(checkSpecs(graph, "input", graph.GetInputs(), session.Inputs()),
+			checkSpecs(graph, "output", graph.GetOutputs(), session.Outputs())); err != nil {
+			return err
+		}
+	}
+	s.Bundle.Graphs = nil // the sessions hold what they need of them
+	var err error
+	if s.Dims, err = dimsOf(s.Bundle); err != nil {
+		return err
+	}
+	if err := s.encodeItems(ctx); err != nil {
+		return err
+	}
+	if r.opts.Prepare != nil {
+		if s.Prepared, err = r.opts.Prepare(ctx, s); err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+	}
+	if r.opts.SelfTest != nil {
+		if err := r.opts.SelfTest(ctx, s); err != nil {
+			return fmt.Errorf("self-test: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Snapshot) closeSessions() error {
+	var errs []error
+	for _, session := range s.sessions() {
+		if *session != nil {
+			errs = append(errs, (*session).Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var dtypes = map[bundlev1.DType]runtime.DType{
+	bundlev1.DType_FLOAT32: runtime.Float32, bundlev1.DType_INT64: runtime.Int64, bundlev1.DType_BOOL: runtime.Bool,
+}
+
+// checkSpecs holds the manifest's description of a graph's tensors against what the session really has.
+func checkSpecs(graph *bundlev1.Graph, kind string, want []*bundlev1.TensorSpec, got []runtime.TensorSpec) error {
+	var errs []error
+	bad := func(name, format string, args ...any) {
+		errs = append(errs, &bundle.Error{
+			File: graph.GetPath(), Check: "tensors", Fix: "export the release again",
+			Problem: fmt.Sprintf("graph %q, %s %q: ", graph.GetName(), kind, name) + fmt.Sprintf(format, args...),
+		})
+	}
+	for _, spec := range want {
+		at := slices.IndexFunc(got, func(t runtime.TensorSpec) bool { return t.Name == spec.GetName() })
+		switch {
+		case at < 0:
+			bad(spec.GetName(), "the manifest lists it, the graph does not have it")
+		case got[at].DType != dtypes[spec.GetDtype()]:
+			bad(spec.GetName(), "the manifest says %s, the graph has %s", dtypes[spec.GetDtype()], got[at].DType)
+		case !sameShape(spec.GetShape(), got[at].Shape):
+			bad(spec.GetName(), "the manifest says shape %v, the graph has %v", spec.GetShape(), got[at].Shape)
+		}
+	}
+	for _, t := range got {
+		if !slices.ContainsFunc(want, func(spec *bundlev1.TensorSpec) bool { return spec.GetName() == t.Name }) {
+			bad(t.Name, "the graph has it, the manifest does not list it")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sameShape compares a manifest's shape with a session's: the rank must agree, and every number with what
+// the graph has fixed.
+func sameShape(want []string, got []int64) bool {
+	if len(want) != len(got) {
+		return false
+	}
+	for i, text := range want {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if got[i] >= 0 && (err != nil || n != got[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// dimsOf reads the sizes of a release from the shapes in its manifest.
+func dimsOf(b *bundle.Bundle) (Dims, error) {
+	d := Dims{
+		I: int64(b.Catalog.Len()), K: b.Vectors.K, D: b.Vectors.D,
+		C: int64(len(b.Manifest.GetCross())), T: int64(len(b.Manifest.GetTasks())),
+	}
+	fixed := map[string][]struct {
+		axis int
+		dim  *int64
+	}{
+		"query_vectors": {{1, &d.Q}, {2, &d.K}},
+		"past_keys":     {{1, &d.L}, {2, &d.H}, {4, &d.X}},
+		"past_values":   {{1, &d.L}, {2, &d.H}, {4, &d.X}},
+		"cross":         {{2, &d.C}},
+		"ranker_token":  {{-1, &d.D}},
+		"item_vectors":  {{1, &d.K}},
+		"logits":        {{2, &d.T}},
+	}
+	for _, graph := range b.Manifest.GetGraphs() {
+		for _, spec := range slices.Concat(graph.GetInputs(), graph.GetOutputs()) {
+			for _, f := range fixed[spec.GetName()] {
+				axis := (f.axis + len(spec.GetShape())) % max(len(spec.GetShape()), 1)
+				if f.axis >= len(spec.GetShape()) {
+					return d, dimError(graph, spec, "it has too few dimensions")
+				}
+				n, err := strconv.ParseInt(spec.GetShape()[axis], 10, 64)
+				if err != nil || n < 0 || (*f.dim != 0 && *f.dim != n) {
+					return d, dimError(graph, spec, fmt.Sprintf("dimension %d is %q, the rest of the release says %d", axis, spec.GetShape()[axis], *f.dim))
+				}
+				*f.dim = n
+			}
+		}
+	}
+	return d, nil
+}
+
+func dimError(graph *bundlev1.Graph, spec *bundlev1.TensorSpec, problem string) error {
+	return &bundle.Error{
+		File: "manifest.json", Check: "shape", Fix: "export the release again",
+		Problem: fmt.Sprintf("graph %q, tensor %q: %s", graph.GetName(), spec.GetName(), problem),
+	}
+}
