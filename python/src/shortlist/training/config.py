@@ -88,6 +88,7 @@ class RunConfig:
     data: str
     data_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    threads: int = 0  # of the CPU; 0: all cores
     validation_targets: int = 2000  # at most, while training; the final metrics use all
     two_tower: TwoTowerTraining
     preranker: PrerankerTraining

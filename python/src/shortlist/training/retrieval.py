@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shortlist.data.dataset import EncodedLog
+from shortlist.metrics.hits import hits_at_k
+from shortlist.metrics.mrr import reciprocal_rank
+from shortlist.metrics.ndcg import ndcg_at_k
+from shortlist.metrics.order import NOT_RANKED
 from shortlist.models.two_tower import TwoTower, state_at
 from shortlist.training.batches import LogTensors, Rows, Sequences, bucketed, target_histories
 
@@ -40,18 +48,15 @@ def mask_seen(scores: Tensor, log: LogTensors, target: Rows) -> Tensor:
 
 
 def target_ranks(scores: Tensor, row: Tensor) -> Tensor:
-    """Rank from 0 of each target row [B] in scores [B,I]; equal scores rank the lower row first."""
+    """Rank from 1 of each target row [B] in scores [B,I]: score descending, then row ascending. NOT_RANKED where it is masked."""
     own = scores.gather(1, row.unsqueeze(-1))
     better = (scores > own) | ((scores == own) & (torch.arange(scores.shape[1], device=scores.device) < row.unsqueeze(-1)))
-    return better.sum(dim=1)
+    return torch.where(own.squeeze(-1) <= SEEN, NOT_RANKED, 1 + better.sum(dim=1))
 
 
 @torch.no_grad()
 def retrieval_ranks(model: TwoTower, log: LogTensors, target: Rows) -> Rows:
-    """Full-ranking rank of each target event [n] under the two-tower, seen items left out.
-
-    A target that its user met before keeps its own score: a repeat can be ranked.
-    """
+    """Full-ranking rank of each target event [n] under the two-tower, seen items left out."""
     model.eval()
     vectors = catalog_vectors(model, log)
     histories = target_histories(log.log, target)
@@ -59,20 +64,34 @@ def retrieval_ranks(model: TwoTower, log: LogTensors, target: Rows) -> Rows:
     for chosen in bucketed(histories.length + 1, 32768, (0,)):
         scores = torch.matmul(query_at(model, log, histories, target, chosen), vectors.T)
         row = log.rows(torch.from_numpy(target[chosen]).to(log.device))
-        own = scores.gather(1, row.unsqueeze(-1))
-        scores = mask_seen(scores, log, target[chosen]).scatter(1, row.unsqueeze(-1), own)
-        ranks[chosen] = target_ranks(scores, row).cpu().numpy()
+        ranks[chosen] = target_ranks(mask_seen(scores, log, target[chosen]), row).cpu().numpy()
     return ranks
 
 
-def rank_metrics(ranks: Rows, cut: int = 10) -> dict[str, float]:
-    """HR@cut, NDCG@cut, recall@100 and MRR of single targets by rank from 0; rank -1 means not in the list."""
-    listed = ranks >= 0
-    hit = listed & (ranks < cut)
-    gain = np.where(hit, 1.0 / np.log2(np.maximum(ranks, 0) + 2.0), 0.0)
+def score_ranks(log: LogTensors, target: Rows, score: Callable[[Rows], npt.NDArray[np.float32]], batch: int = 1024) -> Rows:
+    """Full-ranking rank of each target [n] by scores [B,I] that `score` gives for target events [B], seen items left out."""
+    ranks = np.zeros(len(target), dtype=np.int64)
+    for begin in range(0, len(target), batch):
+        part = target[begin : begin + batch]
+        scores = mask_seen(torch.from_numpy(score(part)).to(log.device), log, part)
+        ranks[begin : begin + batch] = target_ranks(scores, log.rows(torch.from_numpy(part).to(log.device))).cpu().numpy()
+    return ranks
+
+
+def rank_metrics(ranks: Rows) -> dict[str, float]:
+    """HR@10, NDCG@10, recall@100 and MRR of one true item per request, by its rank."""
     return {
-        f"hr@{cut}": float(hit.mean()),
-        f"ndcg@{cut}": float(gain.mean()),
-        "recall@100": float((listed & (ranks < 100)).mean()),
-        "mrr": float(np.where(listed, 1.0 / (np.maximum(ranks, 0) + 1.0), 0.0).mean()),
+        "hr@10": float(hits_at_k(ranks, 10).mean()),
+        "ndcg@10": float(ndcg_at_k(ranks, 10).mean()),
+        "recall@100": float(hits_at_k(ranks, 100).mean()),
+        "mrr": float(reciprocal_rank(ranks).mean()),
     }
+
+
+def first_meetings(log: EncodedLog, target: Rows) -> Rows:
+    """The targets [n] whose item their user had not met before: the only ones that a funnel without seen items can find."""
+    pairs = np.repeat(np.arange(len(log.user_ids)), np.diff(log.ptr)) * len(log.item_ids) + log.item
+    _, first = np.unique(pairs, return_index=True)  # of each user and item: the user's events are in time order
+    is_first = np.zeros(len(pairs), dtype=bool)
+    is_first[first] = True
+    return target[is_first[target]]

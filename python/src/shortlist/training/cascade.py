@@ -1,0 +1,95 @@
+"""The offline funnel: retrieve -> prerank -> rank for held-out events, and where each stage ranks the true item."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shortlist.metrics.order import NOT_RANKED
+from shortlist.models.preranker import Preranker
+from shortlist.models.ranker import AmortizedRanker
+from shortlist.training.batches import Rows, bucketed, target_histories
+from shortlist.training.config import Cascade
+from shortlist.training.cross import CrossCounters
+from shortlist.training.retrieval import SEEN, mask_seen, rank_metrics, target_ranks
+from shortlist.training.scoring import (
+    FrozenRetriever,
+    Lists,
+    Stretches,
+    encode_stretches,
+    prerank_logits,
+    rank_logits,
+    stretches,
+)
+
+_BATCH_EVENTS = 8192
+
+
+class CascadeEvaluation:
+    """Ranks of target events under the frozen retriever and any preranker and ranker. Retrieval runs once, at the first use."""
+
+    def __init__(self, retriever: FrozenRetriever, cross: CrossCounters, target: Rows, config: Cascade) -> None:
+        self.retriever, self.cross, self.target, self.config = retriever, cross, target, config
+        self._retrieved: list[tuple[Rows, Stretches, Lists, Tensor]] = []
+        self._retrieval_ranks = np.full(len(target), NOT_RANKED)
+
+    def metrics(self, preranker: Preranker, ranker: AmortizedRanker | None) -> dict[str, dict[str, float]]:
+        """Metrics by model: two_tower, preranker (retrieved items in its order), cascade (the ranker's order of the kept ones)."""
+        return {model: rank_metrics(ranks) for model, ranks in self.ranks(preranker, ranker).items()}
+
+    @torch.no_grad()
+    def ranks(self, preranker: Preranker, ranker: AmortizedRanker | None) -> dict[str, Rows]:
+        """Rank from 1 of each target [n] by model; NOT_RANKED where a stage before dropped it."""
+        if not self._retrieved:
+            self._retrieve()
+        preranked, ranked = np.full(len(self.target), NOT_RANKED), np.full(len(self.target), NOT_RANKED)
+        for chosen, users, lists, row in self._retrieved:
+            scores = torch.matmul(prerank_logits(self.retriever, preranker, users, lists), preranker.task_weights)
+            preranked[chosen] = ranks_in_list(scores[:, 0], lists, row).cpu().numpy()
+            if ranker is None:
+                continue
+            kept, best = scores.masked_fill(~lists.valid, SEEN).topk(min(self.config.prerank, scores.shape[2]), dim=2)
+            lists = pick(lists, best)
+            keys, values = encode_stretches(ranker, self.retriever, users)
+            logits = rank_logits(ranker, self.retriever, users, keys, values, lists, kept.masked_fill(~lists.valid, 0.0))
+            ranked[chosen] = ranks_in_list(logits[:, 0, :, 0], lists, row).cpu().numpy()
+        found = {"two_tower": self._retrieval_ranks, "preranker": preranked}
+        return found if ranker is None else found | {"cascade": ranked}
+
+    def _retrieve(self) -> None:
+        log = self.retriever.log
+        histories = target_histories(log.log, self.target)
+        for chosen in bucketed(histories.length + 1, _BATCH_EVENTS, (0,)):
+            users = stretches(log, histories, chosen)
+            event = torch.from_numpy(self.target[chosen]).to(log.device).unsqueeze(-1)  # [B,1]
+            visible, context, row = users.length.unsqueeze(-1), log.context_columns(event), log.rows(event[:, 0])
+            _, states = self.retriever.encode(users)
+            query = self.retriever.queries(users, states, visible, context)[:, 0]
+            scores = mask_seen(torch.matmul(query, self.retriever.vectors.T), log, self.target[chosen])
+            self._retrieval_ranks[chosen] = target_ranks(scores, row).cpu().numpy()
+            best, rows = scores.topk(min(self.config.retrieve, scores.shape[1]), dim=1)
+            rows, valid = rows.unsqueeze(1), (best > SEEN).unsqueeze(1)
+            labels = torch.zeros((*rows.shape, len(log.schema.tasks)), device=log.device)
+            cross = self.cross.at_events(event, rows, leave_out=False)
+            self._retrieved.append((chosen, users, Lists(visible, context, rows, valid, labels, cross), row))
+
+
+def pick(lists: Lists, index: Tensor) -> Lists:
+    """The candidates at `index` [B,P,m] of every list."""
+
+    def along(x: Tensor) -> Tensor:
+        return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, x.shape[-1]))
+
+    rows, valid = lists.rows.gather(2, index), lists.valid.gather(2, index)
+    return Lists(lists.visible, lists.context, rows, valid, along(lists.labels), along(lists.cross))
+
+
+def ranks_in_list(scores: Tensor, lists: Lists, row: Tensor) -> Tensor:
+    """Rank from 1 of each row [B] by scores [B,M] of the lists' single position, under the tie rule; NOT_RANKED where absent."""
+    rows, valid = lists.rows[:, 0], lists.valid[:, 0]
+    scores = scores.masked_fill(~valid, SEEN)
+    here = (rows == row.unsqueeze(-1)) & valid
+    own = torch.where(here, scores, SEEN).amax(dim=1, keepdim=True)
+    better = (scores > own) | ((scores == own) & (rows < row.unsqueeze(-1)))
+    return torch.where(here.any(dim=1), 1 + (better & valid).sum(dim=1), NOT_RANKED)

@@ -1,0 +1,246 @@
+"""A whole training run, from a recipe to a run directory, and back from the directory to models.
+
+`<run>/run.json` holds configuration, schema, data digest, seeds, metrics and the code's commit; `<run>/<model>.safetensors` the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from shortlist.data.splits import training_mask
+from shortlist.errors import CheckpointError
+from shortlist.models.cooccurrence import Cooccurrence
+from shortlist.models.embedding import ColumnEmbedding
+from shortlist.models.popularity import Popularity
+from shortlist.models.preranker import Preranker
+from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.two_tower import TwoTower
+from shortlist.schema import Schema
+from shortlist.training import checkpoint
+from shortlist.training.batches import LogTensors, Rows
+from shortlist.training.cascade import CascadeEvaluation
+from shortlist.training.config import Optimisation, RunConfig, from_json, override, to_json
+from shortlist.training.cross import CrossCounters
+from shortlist.training.loop import Stage, fit
+from shortlist.training.preranker_stage import PrerankerStage
+from shortlist.training.ranker_stage import RankerStage
+from shortlist.training.recipe import load_recipe
+from shortlist.training.retrieval import first_meetings, rank_metrics, score_ranks
+from shortlist.training.schema_json import schema_from_json, schema_to_json
+from shortlist.training.scoring import FrozenRetriever
+from shortlist.training.source import Source, load_source
+from shortlist.training.two_tower_stage import TwoTowerStage
+
+
+@dataclass(frozen=True)
+class Models:
+    """The three trained models, in evaluation mode."""
+
+    two_tower: TwoTower
+    preranker: Preranker
+    ranker: AmortizedRanker
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory in memory. `record` is run.json."""
+
+    folder: Path
+    config: RunConfig
+    schema: Schema
+    models: Models
+    record: dict[str, Any]
+
+
+def train(recipe: str, data: Path | None, out: Path, overrides: Mapping[str, str] | None = None) -> Path:
+    """Train all three models of a recipe (a name or a .py file) into `out`/<run name>, and return that directory.
+
+    `data` is the folder of data sets. A run of the same configuration and data that was interrupted continues where it stopped. Raises
+    ConfigError, DataError, or CheckpointError when the directory holds another run.
+    """
+    config: RunConfig = override(load_recipe(recipe), overrides or {})
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    return train_config(config, load_source(config.data, config.data_options, data), out)
+
+
+def train_config(config: RunConfig, source: Source, out: Path) -> Path:
+    """As `train`, from a configuration and loaded data."""
+    folder = out / config.name
+    record = _begin(folder, config, source)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    log = LogTensors(source.log, device)
+    models = _build(config, source.log.schema)
+    training = _Training(folder, config, source, log, models, record)
+    training.run()
+    return folder
+
+
+def load_run(folder: Path) -> Run:
+    """Read a finished run directory. Raises CheckpointError when it is incomplete."""
+    record = _read_record(folder)
+    if not record.get("complete"):
+        raise CheckpointError(f"the run {folder} is not complete", fix="train again with the same recipe and directory: it continues")
+    config: RunConfig = from_json(RunConfig, record["config"])
+    schema = schema_from_json(record["schema"])
+    models = _build(config, schema)
+    for name, model in _named(models).items():
+        checkpoint.load_model(folder / f"{name}.safetensors", model)
+        model.eval()
+    return Run(folder, config, schema, models, record)
+
+
+class _Training:
+    """The three stages in order. Each is skipped when its weights are there already."""
+
+    def __init__(self, folder: Path, config: RunConfig, source: Source, log: LogTensors, models: Models, record: dict[str, Any]) -> None:
+        self.folder, self.config, self.source, self.log, self.models, self.record = folder, config, source, log, models, record
+        for model in _named(models).values():
+            model.to(log.device)
+            fit_numbers(model, log, np.flatnonzero(training_mask(source.log, source.split)))
+        self.cross = CrossCounters(source.log, source.split)
+        self.validation = first_meetings(source.log, source.split.validation)
+        self.test = first_meetings(source.log, source.split.test)
+        limit = config.validation_targets
+        chosen = np.random.default_rng(config.seed).permutation(len(self.validation))[:limit]
+        self.watched = self.validation[np.sort(chosen)]  # the validation targets that early stopping watches
+
+    def run(self) -> None:
+        config, models, split = self.config, self.models, self.source.split
+        tower = TwoTowerStage(models.two_tower, self.log, split.train_end, self.watched, config.two_tower, config.seed)
+        self._stage(tower, models.two_tower, config.two_tower.optimisation)
+        retriever = FrozenRetriever(models.two_tower, self.log)
+        watched = CascadeEvaluation(retriever, self.cross, self.watched, config.cascade)
+        prerank = PrerankerStage(models.preranker, retriever, self.cross, split, watched, config.preranker, config.seed)
+        self._stage(prerank, models.preranker, config.preranker.optimisation)
+        if config.ranker.pretrained_items and config.ranker.model.width == config.two_tower.model.width:
+            models.ranker.item.load_state_dict(models.two_tower.item.state_dict())
+            models.ranker.action.load_state_dict(models.two_tower.action.state_dict())
+        rank = RankerStage(models.ranker, models.preranker, retriever, self.cross, split, watched, config.ranker, config.seed)
+        self._stage(rank, models.ranker, config.ranker.optimisation)
+        self._finish(retriever)
+
+    def _stage(self, stage: Stage, model: nn.Module, optimisation: Optimisation) -> None:
+        path = self.folder / f"{stage.name}.safetensors"
+        if path.exists():
+            checkpoint.load_model(path, model)
+            model.eval()
+            return
+        torch.manual_seed(self.config.seed)
+        progress = fit(stage, optimisation, self.folder, self.log.device)
+        checkpoint.save_model(path, model)
+        self.record["stages"][stage.name] = vars(progress)
+        _write_record(self.folder, self.record)
+
+    def _finish(self, retriever: FrozenRetriever) -> None:
+        metrics: dict[str, dict[str, dict[str, float]]] = {}
+        for part, target in (("validation", self.validation), ("test", self.test)):
+            evaluation = CascadeEvaluation(retriever, self.cross, target, self.config.cascade)
+            metrics[part] = baseline_metrics(self.source, self.log, target) | evaluation.metrics(self.models.preranker, self.models.ranker)
+        self.record |= {"metrics": metrics, "complete": True}
+        _write_record(self.folder, self.record)
+
+
+def baseline_metrics(source: Source, log: LogTensors, target: Rows) -> dict[str, dict[str, float]]:
+    """Popularity and co-occurrence under the same protocol: full ranking, seen items left out."""
+    popularity = Popularity.fit(source.log, source.split)
+    cooccurrence = Cooccurrence.fit(source.log, source.split)
+    return {
+        "popularity": rank_metrics(score_ranks(log, target, lambda events: popularity.score_events(source.log, events))),
+        "cooccurrence": rank_metrics(score_ranks(log, target, lambda events: cooccurrence.score_events(source.log, events))),
+    }
+
+
+def fit_numbers(model: nn.Module, log: LogTensors, training: Rows) -> None:
+    """Set the standardisation of every number column of a model: items over the catalog, context over training events."""
+    events = torch.from_numpy(training).to(log.device)
+    context = log.context_columns(events)
+    for name, values in (("item", log.items), ("user", log.users), ("context", context)):
+        embedding = getattr(model, name, None)
+        if isinstance(embedding, ColumnEmbedding):
+            embedding.fit_numbers(values)
+
+
+def _build(config: RunConfig, schema: Schema) -> Models:
+    torch.manual_seed(config.seed)
+    return Models(
+        config.two_tower.model.build(schema),
+        config.preranker.model.build(schema, config.two_tower.model),
+        config.ranker.model.build(schema),
+    )
+
+
+def _named(models: Models) -> dict[str, nn.Module]:
+    return {field.name: getattr(models, field.name) for field in dataclasses.fields(models)}
+
+
+def _begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
+    """A new record, or that of the interrupted run. Raises CheckpointError when the directory holds another run."""
+    log = source.log
+    record = {
+        "config": to_json(config),
+        "schema": schema_to_json(log.schema),
+        "data": {
+            "name": log.name,
+            "digest": source.digest(),
+            "users": len(log.user_ids),
+            "items": len(log.item_ids),
+            "events": len(log.item),
+            "training_events": int((source.split.train_end - log.ptr[:-1]).sum()),
+            "report": source.dataset.report,
+        },
+        "stages": {},
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "cuda": torch.cuda.is_available()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "complete": False,
+    }
+    if (folder / "run.json").exists():
+        old = _read_record(folder)
+        plain = json.loads(json.dumps(record))
+        if (old["config"], old["data"]["digest"]) != (plain["config"], plain["data"]["digest"]):
+            raise CheckpointError(f"{folder} holds a run of another configuration or data", fix="give another directory, or remove it")
+        return old
+    _write_record(folder, record)
+    return record
+
+
+def _commit() -> str:
+    """Commit of the source tree, with "+" when files differ from it; empty outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{folder} is no run directory", why=f"run.json: {error}", fix="name the directory that training wrote"
+        ) from error
+    return record
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".run.json.tmp"
+    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / "run.json")
