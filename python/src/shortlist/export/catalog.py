@@ -67,7 +67,9 @@ class Catalog:
             raw,
             titles=take_texts(tensors, "title") if "title.bytes" in tensors else None,
             available_from=take(tensors, "available_from", np.int64, (len(ids),)).astype(np.int64) if "available_from" in tensors else None,
-            available_until=take(tensors, "available_until", np.int64, (len(ids),)).astype(np.int64) if "available_until" in tensors else None,
+            available_until=take(tensors, "available_until", np.int64, (len(ids),)).astype(np.int64)
+            if "available_until" in tensors
+            else None,
         )
 
 
@@ -108,7 +110,7 @@ def catalog_of(dataset: Dataset, log: EncodedLog) -> Catalog:
     for column in dataset.schema.item:
         name = ITEM_ID if column.op is Op.ITEM_ROW else column.name
         if column.op is Op.NUMBER:
-            raw[column.name] = by_row[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+            raw[column.name] = log.items[column.name].astype(np.float32)  # a missing number is its default, for filters too
         elif column.op is Op.VOCABULARY_LIST:
             raw[column.name] = [list(values or ()) for values in by_row[name].to_list()]
         else:

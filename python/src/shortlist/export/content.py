@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shortlist.data.counters import CounterTable
 from shortlist.errors import SchemaError
 from shortlist.export.catalog import Catalog
-from shortlist.export.tables import Cooccurrence, Counter, Popular
+from shortlist.export.tables import Counter, Neighbours, PopularLists, Ragged
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.schema import Op, Schema
 
@@ -21,7 +22,7 @@ class Content:
     formula: pb.ValueFormula
     catalog: Catalog
     counters: Mapping[str, Counter]  # by cross feature
-    sources: Mapping[str, Cooccurrence | Popular]  # by source
+    sources: Mapping[str, Neighbours | PopularLists]  # by source
 
     def check(self) -> None:
         """Raises SchemaError that names the first contradiction."""
@@ -29,14 +30,16 @@ class Content:
             raise SchemaError("the catalog has no items", fix="export a data set with items")
         if not self.funnel.sources:
             raise SchemaError("funnel.sources is empty", why="retrieval needs at least one source", fix="add a two-tower source")
-        kinds: dict[int, type[Cooccurrence] | type[Popular]] = {pb.COOCCURRENCE: Cooccurrence, pb.POPULAR: Popular}
+        kinds: dict[int, type[Neighbours] | type[PopularLists]] = {pb.COOCCURRENCE: Neighbours, pb.POPULAR: PopularLists}
         for source in self.funnel.sources:
             if source.limit < 1:
                 raise SchemaError(f"source {source.name!r} has the limit {source.limit}", fix="give it at least 1")
             if source.kind in kinds and not isinstance(self.sources.get(source.name), kinds[source.kind]):
                 raise SchemaError(f"source {source.name!r} has no {kinds[source.kind].__name__} table", fix="give one in `sources`")
             if source.kind != pb.TWO_TOWER and source.kind not in kinds:
-                raise SchemaError(f"source {source.name!r} has the unknown kind {source.kind}", fix="use TWO_TOWER, COOCCURRENCE or POPULAR")
+                raise SchemaError(
+                    f"source {source.name!r} has the unknown kind {source.kind}", fix="use TWO_TOWER, COOCCURRENCE or POPULAR"
+                )
         if missing := [cross.name for cross in self.schema.cross if cross.name not in self.counters]:
             raise SchemaError(f"cross features {missing} have no counters", fix="count them before export")
         sizes = {name: getattr(self.funnel, name) for name in ("prerank_keep", "default_limit", "max_limit", "max_candidates", "chunk")}
@@ -50,3 +53,10 @@ class Content:
                 raise SchemaError(f"the value formula names the task {term.task!r}", why=f"tasks are {list(self.schema.tasks)}")
             if term.item_column and term.item_column not in numbers:
                 raise SchemaError(f"the value formula names the column {term.item_column!r}", why=f"item numbers are {sorted(numbers)}")
+
+
+def counter_of(table: CounterTable) -> Counter:
+    """The released form of counted rates."""
+    compact = table.compact()
+    keys = None if compact.keys is None else list(compact.keys)
+    return Counter(keys, Ragged(compact.indptr, compact.rows, compact.rate_values))

@@ -68,7 +68,11 @@ class RequestMaker:
         for place in ("middle", "newest", "all"):
             events = self._request(longest[:6])
             history = item_list(events.user.history.items)
-            changed = {"middle": [*history[:2], unknown[0], *history[2:-1]], "newest": [*history[:-1], unknown[0]], "all": unknown[:1] * len(history)}
+            changed = {
+                "middle": [*history[:2], unknown[0], *history[2:-1]],
+                "newest": [*history[:-1], unknown[0]],
+                "all": unknown[:1] * len(history),
+            }
             set_items(events.user.history.items, changed[place])
             yield events
         yield self._with_values(self._request(longest[:5]), "user", None)

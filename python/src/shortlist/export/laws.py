@@ -103,7 +103,9 @@ class Laws:
 
     def item_chunking(self) -> Pairs:
         whole = self.graphs.run("item_encoder", self.items)
-        rows = [self.graphs.run("item_encoder", {name: value[row : row + 1] for name, value in self.items.items()}) for row in range(CANDIDATES)]
+        rows = [
+            self.graphs.run("item_encoder", {name: value[row : row + 1] for name, value in self.items.items()}) for row in range(CANDIDATES)
+        ]
         return ((name, np.concatenate([row[name] for row in rows]), whole[name]) for name in whole)
 
     def batch_mates(self, graph: str, inputs: Tensors) -> Pairs:
@@ -136,7 +138,9 @@ class Laws:
         for extra in (0, 3):
             changed = dict(self.ranker)
             for name in ("keys", "values"):
-                cache = np.concatenate([changed[name], np.zeros((*changed[name].shape[:3], extra, changed[name].shape[4]), np.float32)], axis=3)
+                cache = np.concatenate(
+                    [changed[name], np.zeros((*changed[name].shape[:3], extra, changed[name].shape[4]), np.float32)], axis=3
+                )
                 for request, length in enumerate(changed["history_length"].tolist()):
                     cache[request, :, :, length:] = self.rng.normal(size=cache[request, :, :, length:].shape)
                 changed[name] = cache

@@ -83,7 +83,9 @@ class _Case:
             names = [source.name for source in content.funnel.sources]
             for source in content.funnel.sources:
                 rows, scores = funnel.retrieve(source, query, history, want["query_vectors"], allowed)
-                yield from self._ranked(f"retrieval from {source.name}", f"source.{source.name}.rows", f"source.{source.name}.scores", rows, scores)
+                yield from self._ranked(
+                    f"retrieval from {source.name}", f"source.{source.name}.rows", f"source.{source.name}.scores", rows, scores
+                )
             merged = merge([want[f"source.{name}.rows"] for name in names])
         else:
             merged = funnel.candidates(query)

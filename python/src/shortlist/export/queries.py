@@ -112,9 +112,9 @@ def column_filters(filters: Iterable[wire.ColumnFilter], catalog: Catalog, schem
 
 
 def _filter(part: wire.ColumnFilter, column: Column, catalog: Catalog) -> Keep:
-    """Numbers compare as float32, texts exactly; of a list column any value may match. A missing number (NaN) fails all but none_of."""
+    """Numbers and bounds compare as float32, texts exactly; of a list column any value may match."""
     raw = catalog.raw[column.name]
-    any_of, none_of = ({_comparable(raw_value(value), column) for value in values} for values in (part.any_of, part.none_of))
+    any_of, none_of = ({one for value in values for one in _comparable(raw_value(value), column)} for values in (part.any_of, part.none_of))
     if column.op is not Op.NUMBER and (part.HasField("min") or part.HasField("max")):
         raise DataError(f"filters.columns: {column.name!r} has a min or max", why="the column holds no numbers", fix="use any_of")
     low = np.float32(part.min) if part.HasField("min") else None
@@ -132,9 +132,11 @@ def _filter(part: wire.ColumnFilter, column: Column, catalog: Catalog) -> Keep:
     return keep
 
 
-def _comparable(raw: Raw, column: Column) -> str | np.float32:
+def _comparable(raw: Raw, column: Column) -> list[str | np.float32]:
     if column.op is Op.NUMBER and isinstance(raw, int | float):
-        return np.float32(raw)
+        return [np.float32(raw)]
     if column.op is not Op.NUMBER and isinstance(raw, str | int):
-        return str(raw)
+        return [str(raw)]
+    if column.op is not Op.NUMBER and isinstance(raw, list):
+        return list(raw)
     raise DataError(f"filters.columns: a value of {column.name!r} has the wrong kind", why=f"its op is {column.op.value}")

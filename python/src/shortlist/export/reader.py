@@ -18,7 +18,7 @@ from shortlist.export.catalog import Catalog
 from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
 from shortlist.export.manifest import MANIFEST, read_manifest, schema_from_proto
-from shortlist.export.tables import Cooccurrence, Counter, Floats, Popular, Tensors, take
+from shortlist.export.tables import Counter, Floats, Neighbours, PopularLists, Tensors, take
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 from shortlist.schema import LAST_ITEM, Schema
@@ -79,9 +79,13 @@ def read_files(directory: Path, manifest: pb.Manifest) -> dict[str, bytes]:
     found = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()}
     found.pop(MANIFEST, None)
     if links := sorted(name for name, path in found.items() if path.is_symlink() or not path.is_file()):
-        raise BundleError(f"{directory / links[0]} is a link or no plain file", why="a bundle holds plain files", fix="copy the bundle again")
+        raise BundleError(
+            f"{directory / links[0]} is a link or no plain file", why="a bundle holds plain files", fix="copy the bundle again"
+        )
     if missing := sorted(set(listed) - set(found)):
-        raise BundleError(f"{directory / missing[0]} is missing", why=f"the manifest lists it ({len(missing)} missing)", fix="copy it again")
+        raise BundleError(
+            f"{directory / missing[0]} is missing", why=f"the manifest lists it ({len(missing)} missing)", fix="copy it again"
+        )
     if extra := sorted(set(found) - set(listed)):
         raise BundleError(f"{directory / extra[0]} is not in the manifest", why="a release is never changed", fix="remove the file")
     files = {}
@@ -135,13 +139,13 @@ def _content(files: _Files, manifest: pb.Manifest, schema: Schema) -> Content:
         for cross in manifest.cross:
             path = cross.path
             counters[cross.name] = Counter.read(files.tensors(path), by_row=cross.segment == LAST_ITEM, items=items)
-        sources: dict[str, Cooccurrence | Popular] = {}
+        sources: dict[str, Neighbours | PopularLists] = {}
         for source in manifest.funnel.sources:
             path = source.path
             if source.kind == pb.COOCCURRENCE:
-                sources[source.name] = Cooccurrence.read(files.tensors(path), items=items)
+                sources[source.name] = Neighbours.read(files.tensors(path), items=items)
             elif source.kind == pb.POPULAR:
-                sources[source.name] = Popular.read(files.tensors(path), segmented=bool(source.segment), items=items)
+                sources[source.name] = PopularLists.read(files.tensors(path), segmented=bool(source.segment), items=items)
     except BundleError as error:
         raise files.named(path, error) from error
     content = Content(schema, manifest.funnel, manifest.value_formula, catalog, counters, sources)

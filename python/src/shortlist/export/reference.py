@@ -14,7 +14,7 @@ from shortlist.errors import DataError
 from shortlist.export.backends import Graphs
 from shortlist.export.content import Content
 from shortlist.export.queries import ItemId, Query, column_filters, decode
-from shortlist.export.tables import Cooccurrence, Floats, Ints, Popular, Tensors
+from shortlist.export.tables import Floats, Ints, Neighbours, PopularLists, Tensors
 from shortlist.features import encode_value, segment_value, window_start
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
@@ -119,11 +119,11 @@ class ReferenceFunnel:
     def retrieve(self, source: pb.Source, query: Query, history: History, query_vectors: Array, allowed: Array) -> tuple[Ints, Floats]:
         """The `limit` best allowed rows of one source, best first."""
         table = self.content.sources.get(source.name)
-        if isinstance(table, Cooccurrence):
+        if isinstance(table, Neighbours):
             rows, scores = cooccurrence_scores(table, history.rows, source)
             order = best_first(rows, scores)
             rows, scores = rows[order], scores[order]
-        elif isinstance(table, Popular):
+        elif isinstance(table, PopularLists):
             rows, scores = table.of(self.segment(source.segment, query, history) if source.segment else None)
         else:
             k = np.array([min(source.limit, len(self.content.catalog))], dtype=np.int64)
@@ -160,9 +160,9 @@ class ReferenceFunnel:
 
     def prerank(self, query_vectors: Array, rows: Ints, cross: Floats) -> Floats:
         vectors = self.item_vectors[rows][np.newaxis]
-        score = self.graphs.run(
-            "preranker", {"query_vectors": query_vectors, "retrieval_vector": vectors, "cross": cross[np.newaxis]}
-        )["score"]
+        score = self.graphs.run("preranker", {"query_vectors": query_vectors, "retrieval_vector": vectors, "cross": cross[np.newaxis]})[
+            "score"
+        ]
         return score[0].astype(np.float32)
 
     def encode_history(self, inputs: Tensors) -> tuple[Array, Array]:
@@ -203,7 +203,7 @@ class ReferenceFunnel:
         return query.limit or self.content.funnel.default_limit
 
 
-def cooccurrence_scores(table: Cooccurrence, history: list[int], source: pb.Source) -> tuple[Ints, Floats]:
+def cooccurrence_scores(table: Neighbours, history: list[int], source: pb.Source) -> tuple[Ints, Floats]:
     """Score of p: sum of decay^age * weight(e, p) over the newest events e of the kept history, newest first with age 0, 1, ...
 
     Summed in float64 in that order, stored as float32. Events of unknown items take an age.

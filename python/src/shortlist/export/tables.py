@@ -122,8 +122,8 @@ class Counter:
 
 
 @dataclass(frozen=True)
-class Cooccurrence:
-    """Neighbours of each item, heaviest first."""
+class Neighbours:
+    """Co-occurring items of each item, heaviest first."""
 
     table: Ragged
 
@@ -131,12 +131,12 @@ class Cooccurrence:
         return self.table.tensors("weights")
 
     @classmethod
-    def read(cls, tensors: Mapping[str, Array], *, items: int) -> Cooccurrence:
+    def read(cls, tensors: Mapping[str, Array], *, items: int) -> Neighbours:
         return cls(Ragged.read(tensors, "weights", segments=items, items=items))
 
 
 @dataclass(frozen=True)
-class Popular:
+class PopularLists:
     """One list of items, best first; with `keys` (sorted) a list for each segment value as well."""
 
     rows: Ints
@@ -154,7 +154,7 @@ class Popular:
         return text_tensors("keys", self.keys) | self.table.tensors("scores") | {"default.rows": self.rows, "default.scores": self.scores}
 
     @classmethod
-    def read(cls, tensors: Mapping[str, Array], *, segmented: bool, items: int) -> Popular:
+    def read(cls, tensors: Mapping[str, Array], *, segmented: bool, items: int) -> PopularLists:
         prefix = "default." if segmented else ""
         rows = take_rows(tensors, f"{prefix}rows", items)
         scores = take(tensors, f"{prefix}scores", np.float32, (len(rows),)).astype(np.float32)

@@ -22,9 +22,18 @@ from shortlist.errors import BundleError, ConfigError
 from shortlist.export import compare, layout
 from shortlist.export.content import Content
 from shortlist.export.graphs import Signature, Spec
-from shortlist.export.manifest import FORMAT_VERSION, GRAPHS, MANIFEST, check_name, digest_of, is_release_id, read_manifest
+from shortlist.export.manifest import (
+    FORMAT_VERSION,
+    GRAPHS,
+    MANIFEST,
+    check_name,
+    digest_of,
+    is_release_id,
+    read_manifest,
+    schema_to_proto,
+    to_json,
+)
 from shortlist.export.manifest import release_id as make_release_id
-from shortlist.export.manifest import schema_to_proto, to_json
 from shortlist.export.tables import Floats, Tensors
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
@@ -87,7 +96,9 @@ def publish(directory: Path) -> Path:
     if final.exists():
         if (final / MANIFEST).read_bytes() != (directory / MANIFEST).read_bytes():
             held = read_manifest(final).digest
-            raise BundleError(f"{final} exists with another manifest (digest {held[:12]})", why="a release is never changed", fix="wait a second")
+            raise BundleError(
+                f"{final} exists with another manifest (digest {held[:12]})", why="a release is never changed", fix="wait a second"
+            )
         return final
     os.rename(directory, final)
     layout.sync_directory(final.parent)
@@ -151,9 +162,7 @@ def manifest_of(draft: Draft, files: Mapping[str, bytes], created: datetime) -> 
             pb.CrossColumn(name=cross.name, segment=cross.segment, path=layout.counter_path(cross.name), prior=cross.prior)
             for cross in schema.cross
         ],
-        golden=pb.Golden(
-            requests=layout.GOLDEN_REQUESTS, tensors=layout.GOLDEN_TENSORS, cases=len(draft.golden), warmup=layout.WARMUP
-        ),
+        golden=pb.Golden(requests=layout.GOLDEN_REQUESTS, tensors=layout.GOLDEN_TENSORS, cases=len(draft.golden), warmup=layout.WARMUP),
         lineage=draft.lineage,
         metrics=draft.metrics,
         gates=draft.gates,

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from shortlist.data.dataset import EncodedLog
+from shortlist.data.counters import count_crosses
+from shortlist.data.dataset import Dataset, EncodedLog, Split
+from shortlist.data.encode import encode
+from shortlist.export.catalog import catalog_of
+from shortlist.export.content import Content, counter_of
 from shortlist.export.graphs import FunnelModels
+from shortlist.export.release import ReleasePlan, export_release
+from shortlist.export.tables import Neighbours, PopularLists
+from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
+from shortlist.models.cooccurrence import Cooccurrence, CooccurrenceConfig
+from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.models.preranker import PrerankerConfig
 from shortlist.models.ranker import RankerConfig
 from shortlist.models.two_tower import TwoTowerConfig
-from shortlist.schema import Schema
+from shortlist.schema import Op, Schema
+from shortlist.testing.toy_data import ToyDataConfig, toy_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +54,11 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     )
     for model in (models.two_tower, models.preranker, models.ranker):
         model.apply(_scatter)
+    models.ranker.prerank_deviation.fill_(20.0)  # keeps probabilities away from 0 and 1
+    if log is not None:
+        numbers = {c.name: torch.from_numpy(log.items[c.name]) for c in schema.item if c.op is Op.NUMBER}
+        models.two_tower.item.fit_numbers(numbers)
+        models.ranker.item.fit_numbers(numbers)
     return models.eval()
 
 
@@ -53,3 +72,88 @@ def _scatter(module: nn.Module) -> None:
             if name in ("dot_weight", "prerank_weight"):
                 continue
             parameter.normal_(0.0, deviation)
+
+
+# A fixed moment, so that equal toys have equal release ids.
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def write_toy(repository: Path, config: ToyConfig | None = None) -> Path:
+    """Exports a toy release into `repository`/<name>/ and points `current` at it."""
+    return export_release(toy_plan(config), repository, created=CREATED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyConfig:
+    """A whole random-weight release. The defaults make the tracked `models/toy`; large sizes make a bundle for speed benchmarks."""
+
+    name: str = "toy"
+    data: ToyDataConfig = field(default_factory=ToyDataConfig)
+    model: ToyModelConfig = field(default_factory=ToyModelConfig)
+    source_limit: int = 20
+    prerank_keep: int = 16
+    chunk: int = 6
+    max_candidates: int = 100
+    golden_cases: int = 16
+    warmup_requests: int = 40
+
+
+def toy_plan(config: ToyConfig | None = None) -> ReleasePlan:
+    """What `export_release` takes. Equal configs make equal releases on one machine."""
+    config = config or ToyConfig()
+    dataset = toy_dataset(config.data)
+    log = encode(dataset)
+    split = Split(train_end=log.ptr[1:], validation=np.zeros(0, np.int64), test=np.zeros(0, np.int64))  # all events train
+    return ReleasePlan(
+        name=config.name,
+        dataset=dataset,
+        content=toy_content(config, dataset, log, split),
+        models=toy_models(dataset.schema, config.model, log),
+        lineage=pb.Lineage(data="toy: random, nothing can be learned from it", seed=config.model.seed),
+        golden_cases=config.golden_cases,
+        warmup_requests=config.warmup_requests,
+    )
+
+
+def toy_content(config: ToyConfig, dataset: Dataset, log: EncodedLog, split: Split) -> Content:
+    items = len(log.item_ids)
+    cooccurrence = Cooccurrence.fit(log, split, CooccurrenceConfig(window=5, neighbours=10, history_events=5))
+    popular = Popularity.fit(log, split, PopularityConfig(segment="user.gender", prior=10.0))
+    sources = [
+        pb.Source(name="two_tower", kind=pb.TWO_TOWER, limit=config.source_limit),
+        pb.Source(
+            name="cooccurrence",
+            kind=pb.COOCCURRENCE,
+            limit=config.source_limit // 2,
+            history_events=cooccurrence.history_events,
+            decay=cooccurrence.decay,
+        ),
+        pb.Source(name="popular", kind=pb.POPULAR, limit=config.source_limit // 4, segment="user.gender"),
+    ]
+    return Content(
+        schema=dataset.schema,
+        funnel=pb.Funnel(
+            sources=sources,
+            prerank_keep=config.prerank_keep,
+            default_limit=5,
+            max_limit=config.max_candidates,
+            max_candidates=config.max_candidates,
+            chunk=config.chunk,
+        ),
+        formula=pb.ValueFormula(
+            terms=[
+                pb.ValueTerm(task="click", weight=1.0, exponent=1.0),
+                pb.ValueTerm(task="purchase", weight=0.05, exponent=0.5, item_column="price"),
+            ]
+        ),
+        catalog=catalog_of(dataset, log),
+        counters={name: counter_of(table) for name, table in count_crosses(log, split).items()},
+        sources={
+            "cooccurrence": Neighbours.read(cooccurrence.tensors(), items=items),
+            "popular": PopularLists.read(popular.tensors(config.source_limit), segmented=True, items=items),
+        },
+    )
+
+
+if __name__ == "__main__":
+    print(write_toy(Path(sys.argv[1])))

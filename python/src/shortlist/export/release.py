@@ -1,0 +1,121 @@
+"""`make export`: a trained funnel becomes a release, or is refused with every reason at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from shortlist.data.dataset import Dataset
+from shortlist.errors import GateError
+from shortlist.export import layout, writer
+from shortlist.export.backends import OrtGraphs, TorchGraphs
+from shortlist.export.compare import Tolerance
+from shortlist.export.content import Content
+from shortlist.export.golden import RequestMaker, answers
+from shortlist.export.graphs import FunnelModels, signatures
+from shortlist.export.histograms import histograms
+from shortlist.export.laws import check_laws
+from shortlist.export.onnx_export import export_graphs
+from shortlist.export.parity import check_parity
+from shortlist.export.reference import ReferenceFunnel
+from shortlist.export.verify import verify
+from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasePlan:
+    """What to release. `gates` are those that training and evaluation decided; export adds its own."""
+
+    name: str
+    dataset: Dataset
+    content: Content
+    models: FunnelModels
+    lineage: pb.Lineage
+    metrics: Sequence[pb.Metric] = ()
+    gates: Sequence[pb.Gate] = ()
+    golden_cases: int = 32
+    warmup_requests: int = 200
+    seed: int = 0
+
+
+def export_release(plan: ReleasePlan, repository: Path, *, override: Sequence[str] = (), created: datetime | None = None) -> Path:
+    """Exports, proves and publishes a release, and points `current` at it. `override` names quality gates that may fail.
+
+    Raises GateError that lists all failed gates; then nothing is published.
+    """
+    draft = prove(plan)
+    draft = replace(draft, gates=judge(draft.gates, override))
+    with writer.staged(repository, draft, created or writer.creation_time()) as directory:
+        report = verify(directory)
+        if not report.passed:
+            raise GateError(
+                f"the written bundle failed {len(report.violations)} checks:\n- " + "\n- ".join(report.violations[:20]),
+                fix="this should have been found before writing; check the disk",
+            )
+        final = writer.publish(directory)
+    layout.set_current(final.parent, final.name)
+    return final
+
+
+def prove(plan: ReleasePlan) -> writer.Draft:
+    """All files of the release in memory, with the gates of laws and parity decided. Publishes nothing."""
+    content = plan.content
+    content.check()
+    reference = ReferenceFunnel(content, TorchGraphs(plan.models))
+    maker = RequestMaker(plan.dataset, content, plan.seed)
+    golden, warmup = maker.golden(plan.golden_cases), maker.real(plan.warmup_requests)
+    golden_tensors = answers(golden, reference)
+
+    graphs = export_graphs(plan.models)
+    served = OrtGraphs(graphs)
+    broken = check_laws(served, content.schema)
+    funnel = ReferenceFunnel(content, served)
+    parity = check_parity(funnel, golden, golden_tensors, Tolerance())
+    own = (
+        _gate("laws", [f"{law.law} by {law.graph}, {law.tensor}: {law.message}" for law in broken], "all hold on ONNX Runtime"),
+        _gate(
+            "parity",
+            [str(violation) for violation in parity.violations],
+            f"{parity.cases} cases; worst {parity.worst_ratio:.3f} of the tolerance at {parity.worst_at}",
+        ),
+    )
+    draft = writer.Draft(
+        name=plan.name,
+        content=content,
+        graphs=graphs,
+        signatures=signatures(plan.models),
+        item_vectors=reference.item_vectors,
+        item_tokens=reference.item_tokens,
+        golden=golden,
+        golden_tensors=golden_tensors,
+        warmup=warmup,
+        histograms=histograms(funnel, warmup),
+        model_card="",
+        lineage=plan.lineage,
+        metrics=plan.metrics,
+        gates=(*plan.gates, *own),
+    )
+    return draft
+
+
+def judge(gates: Sequence[pb.Gate], override: Sequence[str]) -> tuple[pb.Gate, ...]:
+    """The gates with `overridden` set. Raises GateError that lists every gate that failed and is not overridden; laws and parity never are."""
+    judged = []
+    for gate in gates:
+        overridden = not gate.passed and gate.name in override and gate.name not in ("laws", "parity")
+        judged.append(pb.Gate(name=gate.name, passed=gate.passed, overridden=overridden, detail=gate.detail))
+    failed = [gate for gate in judged if not gate.passed and not gate.overridden]
+    if failed:
+        listed = "\n- ".join(f"{gate.name}: {gate.detail}" for gate in failed)
+        raise GateError(
+            f"the release was refused by {len(failed)} of {len(judged)} gates:\n- {listed}\n",
+            fix="train a better model, or release all the same by naming quality gates in `override` (laws and parity cannot be)",
+        )
+    return tuple(judged)
+
+
+def _gate(name: str, failures: list[str], detail: str) -> pb.Gate:
+    shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
+    return pb.Gate(name=name, passed=not failures, detail=shown or detail)
