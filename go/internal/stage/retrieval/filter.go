@@ -40,7 +40,7 @@ func numberFilter(path string, numbers []float32, filter rank.ColumnFilter, faul
 	return func(row int64) bool {
 		value := numbers[row]
 		switch {
-		case filter.Min != nil && float64(value) < *filter.Min, filter.Max != nil && float64(value) > *filter.Max:
+		case filter.Min != nil && value < float32(*filter.Min), filter.Max != nil && value > float32(*filter.Max):
 			return false
 		case len(filter.AnyOf) > 0 && !slices.Contains(anyOf, value):
 			return false
@@ -49,7 +49,7 @@ func numberFilter(path string, numbers []float32, filter rank.ColumnFilter, faul
 	}
 }
 
-// numberValues are float32, as the catalog keeps numbers: 0.1 on the wire equals 0.1 in the catalog.
+// numberValues are float32, as the catalog keeps numbers: 0.1 on the wire equals 0.1 in the catalog. So are bounds.
 func numberValues(path string, values []rank.Value, faults *rank.Faults) []float32 {
 	numbers := make([]float32, 0, len(values))
 	for i, v := range values {
