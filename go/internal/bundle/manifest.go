@@ -264,7 +264,7 @@ func checkFunnel(f *faults, m *bundlev1.Manifest) {
 			}
 		case bundlev1.SourceKind_POPULAR:
 			if s.GetSegment() != "" && !isRequestColumn(m.GetSchema(), s.GetSegment()) {
-				bad("segment %q is not a user or context column", s.GetSegment())
+				bad("segment %q is not a text column of user or context", s.GetSegment())
 			}
 		default:
 			bad("kind %v is not known", s.GetKind())
@@ -310,18 +310,18 @@ func checkCross(f *faults, m *bundlev1.Manifest) {
 		}
 		seen[cross.GetName()] = true
 		if cross.GetSegment() != SegmentLastItem && !isRequestColumn(m.GetSchema(), cross.GetSegment()) {
-			f.add("cross", "%q: segment %q is not a user or context column or %s", cross.GetName(), cross.GetSegment(), SegmentLastItem)
+			f.add("cross", "%q: segment %q is not a text column of user or context, or %s", cross.GetName(), cross.GetSegment(), SegmentLastItem)
 		}
 		checkListed(f, m, "cross "+strconv.Quote(cross.GetName()), cross.GetPath())
 	}
 }
 
-// isRequestColumn says whether ref is "user.<column>" or "context.<column>" with one value per request.
+// isRequestColumn says whether ref is "user.<column>" or "context.<column>" of a column that holds one text.
 func isRequestColumn(s *bundlev1.Schema, ref string) bool {
 	role, name, _ := strings.Cut(ref, ".")
 	columns := map[string][]*bundlev1.Column{"user": s.GetUser(), "context": s.GetContext()}[role]
 	return slices.ContainsFunc(columns, func(c *bundlev1.Column) bool {
-		return c.GetName() == name && c.GetOp() != bundlev1.Op_VOCABULARY_LIST
+		return c.GetName() == name && slices.Contains([]bundlev1.Op{bundlev1.Op_VOCABULARY, bundlev1.Op_HASH, bundlev1.Op_TOKENS}, c.GetOp())
 	})
 }
 

@@ -1,0 +1,131 @@
+package feature
+
+import (
+	"fmt"
+
+	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+)
+
+// History is an encoded history of one request (B = 1).
+type History struct {
+	// Rows of all events, oldest first, before truncation; -1 for unknown items.
+	Rows []int64
+	// Start is the first kept event, counted over all events the user ever had.
+	Start int64
+	// Length is the number of kept events: history_length.
+	Length int
+	// Tensors are parallel to HistoryNames, [1,N] or [1,N,W] with N = max(Length, 1).
+	Tensors []runtime.Tensor
+	// LastItem is the row of the newest event; -1 when it is unknown or there is none.
+	LastItem int64
+}
+
+// WindowStart is the first event that a model sees of n: the smallest multiple s of the step with
+// n - s <= max_events.
+func WindowStart(n int64, w *bundlev1.HistoryWindow) int64 {
+	over := n - int64(w.GetMaxEvents())
+	if over <= 0 {
+		return 0
+	}
+	step := int64(w.GetStep())
+	return (over + step - 1) / step * step
+}
+
+// History encodes a history, truncated to the schema's window. dropped counts older events that the
+// caller's store no longer holds, so that the window stays where it was. Fields of faults are under
+// "user.history".
+func (e *Encoder) History(h rank.History, dropped int64) (*History, error) {
+	var faults rank.Faults
+	rows, err := e.catalog.Rows(nil, h.Items, "user.history.items")
+	if err := faults.Merge(err); err != nil {
+		return nil, err
+	}
+	actions := e.encodeActions(&faults, h)
+	checkTimes(&faults, h)
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	start := max(WindowStart(dropped+int64(len(rows)), e.window), dropped)
+	kept := rows[start-dropped:]
+	out := &History{Rows: rows, Start: start, Length: len(kept), LastItem: -1}
+	if len(rows) > 0 {
+		out.LastItem = rows[len(rows)-1]
+	}
+	out.Tensors = e.gatherHistory(kept, actions[start-dropped:])
+	return out, nil
+}
+
+// gatherHistory makes the history_* columns of the kept events; with none it is one padding event.
+func (e *Encoder) gatherHistory(rows, actions []int64) []runtime.Tensor {
+	n := max(len(rows), 1)
+	tensors := make([]runtime.Tensor, 0, len(e.historyNames))
+	for _, column := range e.gather {
+		shape := []int64{1, int64(n)}
+		if column.Column.GetWidth() > 0 {
+			shape = append(shape, int64(column.Width))
+		}
+		if column.F32 != nil {
+			tensors = append(tensors, runtime.Floats(gather(column.F32, rows, column.Width, n), shape...))
+		} else {
+			tensors = append(tensors, runtime.Ints(gather(column.I64, rows, column.Width, n), shape...))
+		}
+	}
+	padded := make([]int64, n)
+	copy(padded, actions)
+	return append(tensors, runtime.Ints(padded, 1, int64(n)))
+}
+
+// gather copies the values of rows; unknown items (-1) and padding up to n are 0.
+func gather[T int64 | float32](values []T, rows []int64, width, n int) []T {
+	out := make([]T, n*width)
+	for i, row := range rows {
+		if row >= 0 {
+			copy(out[i*width:(i+1)*width], values[int(row)*width:])
+		}
+	}
+	return out
+}
+
+// encodeActions is 1 + the position of each event's action; the first action when none are given.
+func (e *Encoder) encodeActions(faults *rank.Faults, h rank.History) []int64 {
+	n := h.Items.Len()
+	actions := make([]int64, n)
+	if len(h.Actions) == 0 {
+		for i := range actions {
+			actions[i] = 1
+		}
+		return actions
+	}
+	if len(h.Actions) != n {
+		faults.Add("user.history.actions", rank.ReasonInvalidField, fmt.Sprintf("there are %d actions for %d items", len(h.Actions), n),
+			"send one action per item, or none")
+		return actions
+	}
+	for i, action := range h.Actions {
+		if actions[i] = e.actions[action]; actions[i] == 0 {
+			faults.Add(fmt.Sprintf("user.history.actions[%d]", i), rank.ReasonInvalidField, "the release's schema has no such action",
+				"use one of the schema's actions")
+		}
+	}
+	return actions
+}
+
+func checkTimes(faults *rank.Faults, h rank.History) {
+	if len(h.Times) == 0 {
+		return
+	}
+	if len(h.Times) != h.Items.Len() {
+		faults.Add("user.history.times", rank.ReasonInvalidField, fmt.Sprintf("there are %d times for %d items", len(h.Times), h.Items.Len()),
+			"send one time per item, or none")
+		return
+	}
+	for i := 1; i < len(h.Times); i++ {
+		if h.Times[i] < h.Times[i-1] {
+			faults.Add(fmt.Sprintf("user.history.times[%d]", i), rank.ReasonInvalidField, "it is earlier than the event before",
+				"send events oldest first")
+			return
+		}
+	}
+}
