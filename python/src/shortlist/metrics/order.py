@@ -21,22 +21,27 @@ NOT_RANKED = int(np.iinfo(np.int64).max)
 NO_ITEM = 0
 
 _SIGN = np.uint32(0x80000000)
+_LAST_ROW = np.uint64(2**32 - 1)
 
 
 def order_keys(scores_BI: npt.NDArray[np.floating], excluded_BI: Mask | None = None) -> npt.NDArray[np.uint64]:
     """Unsigned keys [B,I] whose descending order is the tie rule; 0 where excluded. Raises DataError on NaN or infinity."""
-    if scores_BI.ndim != 2 or scores_BI.shape[1] >= 2**32:
+    if scores_BI.ndim != 2:
         raise DataError(f"scores have shape {list(scores_BI.shape)}", why="scores are [requests, items]", fix="pass a matrix")
-    if scores_BI.dtype != np.float32:
-        raise DataError(f"scores are {scores_BI.dtype}", why="rounding them here could make ties", fix="pass float32")
-    refuse_not_finite("scores", scores_BI)
-    bits = np.ascontiguousarray(scores_BI + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
-    ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.uint64)
-    rows = np.arange(scores_BI.shape[1], dtype=np.uint64)
-    keys = (ordered << np.uint64(32)) | (np.uint64(2**32 - 1) - rows)
+    keys = _keys(scores_BI, np.arange(scores_BI.shape[1]))
     if excluded_BI is not None:
         keys[excluded_BI] = 0
     return keys
+
+
+def order_rows(rows_BM: Ints, scores_BM: npt.NDArray[np.floating]) -> Ints:
+    """Candidate rows [B,M] in the order of their scores; -1 is padding, stays at the end, and its score is ignored."""
+    if rows_BM.shape != scores_BM.shape:
+        raise DataError(f"scores have shape {list(scores_BM.shape)}", why=f"the candidates have {list(rows_BM.shape)}")
+    padding = rows_BM < 0
+    keys = _keys(np.where(padding, np.zeros((), scores_BM.dtype), scores_BM), rows_BM)
+    keys[padding] = 0
+    return _rows(np.sort(keys, axis=1)[:, ::-1])
 
 
 def top_k(keys_BI: npt.NDArray[np.uint64], k: int) -> Ints:
@@ -44,8 +49,7 @@ def top_k(keys_BI: npt.NDArray[np.uint64], k: int) -> Ints:
     k = min(positive_k(k), keys_BI.shape[1])
     best = keys_BI if k == keys_BI.shape[1] else np.partition(keys_BI, keys_BI.shape[1] - k, axis=1)[:, -k:]
     best = np.sort(best, axis=1)[:, ::-1]
-    rows = np.int64(2**32 - 1) - (best & np.uint64(2**32 - 1)).astype(np.int64)
-    return np.where(best == 0, np.int64(-1), rows)
+    return _rows(best)
 
 
 def target_ranks(keys_BI: npt.NDArray[np.uint64], targets_B: Ints) -> Ints:
@@ -91,3 +95,17 @@ def checked_ranks(ranks: Ints) -> Ints:
             fix="leave these requests out and report how many there are",
         )
     return ranks_BR
+
+
+def _keys(scores: npt.NDArray[np.floating], rows: Ints) -> npt.NDArray[np.uint64]:
+    if scores.dtype != np.float32:
+        raise DataError(f"scores are {scores.dtype}", why="rounding them here could make ties", fix="pass float32")
+    refuse_not_finite("scores", scores)
+    bits = np.ascontiguousarray(scores + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
+    ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.uint64)
+    return (ordered << np.uint64(32)) | (_LAST_ROW - rows.astype(np.uint64))
+
+
+def _rows(keys: npt.NDArray[np.uint64]) -> Ints:
+    rows = (_LAST_ROW - (keys & _LAST_ROW)).astype(np.int64)
+    return np.where(keys == 0, np.int64(-1), rows)

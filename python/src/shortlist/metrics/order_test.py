@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from shortlist.errors import DataError
-from shortlist.metrics.order import NO_ITEM, NOT_RANKED, order_keys, ranks_in_lists, relevant_ranks, target_ranks, top_k
+from shortlist.metrics.order import NO_ITEM, NOT_RANKED, order_keys, order_rows, ranks_in_lists, relevant_ranks, target_ranks, top_k
 
 # Few distinct values, so that ties are the rule; both zeros, so that their order is the row's.
 TIED = st.sampled_from([-2.5, -1e-30, -0.0, 0.0, 1e-30, 1.0, 3e38])
@@ -53,3 +53,13 @@ def test_scores_that_are_not_finite_are_refused_with_their_place(bad: float) -> 
 def test_float64_scores_are_refused() -> None:
     with pytest.raises(DataError, match="float64"):
         order_keys(np.zeros((1, 2)))
+
+
+@given(scores=MATRICES, data=st.data())
+def test_order_rows_sorts_candidates_and_leaves_padding_last(scores: np.ndarray, data: st.DataObject) -> None:
+    ids = np.array([data.draw(st.permutations(range(scores.shape[1] + 3))) for _ in scores])[:, : scores.shape[1]]
+    rows = np.where(data.draw(arrays.arrays(np.bool_, scores.shape)), -1, ids)
+    ordered = order_rows(rows, np.where(rows < 0, np.float32(np.nan), scores))
+    for row, score, result in zip(rows.tolist(), scores.tolist(), ordered.tolist(), strict=True):
+        kept = sorted((-value, item) for item, value in zip(row, score, strict=True) if item >= 0)
+        assert result == [item for _, item in kept] + [-1] * (len(row) - len(kept))

@@ -14,20 +14,23 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from shortlist.data.dataset import Array, EncodedLog, Split
+from shortlist.data.dataset import Array, EncodedLog, Segments, Split
+from shortlist.data.splits import training_mask
 from shortlist.errors import BundleError, ConfigError, SchemaError
-from shortlist.schema import Column, Op
+from shortlist.schema import Op
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+
+_MOST_CELLS = 100_000_000  # segments x items, 12 bytes each while counting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopularityConfig:
     """`half_life` and `window` are in units of the log's time, back from the newest training event; 0 switches them off.
 
-    `segment` ("user.<column>" or "context.<column>", a VOCABULARY column) makes a list for each value. A segment's count of an item is
-    smoothed with `prior` events that are shared like all events, so a small segment falls back on the whole.
+    `segment` ("user.<column>" or "context.<column>") makes a list for each of its values, so it suits columns with few. A segment's count
+    of an item is smoothed with `prior` events that are shared like all events, so a small segment falls back on the whole.
     """
 
     half_life: float = 0.0
@@ -54,30 +57,35 @@ class Popularity:
     def fit(cls, log: EncodedLog, split: Split, config: PopularityConfig | None = None) -> Self:
         """Counts of training events per item, weighted by age."""
         config = config or PopularityConfig()
-        events = training_events(log, split)
+        events = np.flatnonzero(training_mask(log, split))
         weights = _age_weights(log.time[events], config)
         items = len(log.item_ids)
         counts = np.bincount(log.item[events], weights=weights, minlength=items)
         if not config.segment:
             return cls(counts.astype(np.float32))
-        column = segment_column(log, config.segment)
-        ids = segment_ids(log, config.segment, events)
-        shape = (column.cardinality, items)
-        by_segment = np.bincount(ids * items + log.item[events], weights=weights, minlength=shape[0] * items).reshape(shape)
+        segments = segments_of(log, config.segment)
+        ids = event_segments(log, config.segment, segments, events)
+        named, shape = ids >= 0, (len(segments.keys), items)
+        if shape[0] * shape[1] > _MOST_CELLS:
+            raise ConfigError(
+                f"segment {config.segment!r} has {shape[0]} values over {items} items",
+                why="a list is kept for each, and so fine a segment knows little about most items",
+                fix="use a column with fewer values, or a cross feature of the schema",
+            )
+        cell = ids[named] * items + log.item[events][named]
+        by_segment = np.bincount(cell, weights=weights[named], minlength=shape[0] * shape[1]).reshape(shape)
         by_segment += config.prior * counts / max(counts.sum(), 1.0)
-        order = sorted(range(len(column.vocabulary)), key=lambda index: column.vocabulary[index].encode())
-        keys = tuple(column.vocabulary[index] for index in order)
-        return cls(counts.astype(np.float32), config.segment, keys, by_segment[1:][order].astype(np.float32))
+        return cls(counts.astype(np.float32), config.segment, segments.keys, by_segment.astype(np.float32))
 
     def score_events(self, log: EncodedLog, events: Ints) -> Floats:
         """Scores [B,I] for the requests at `events`; unknown segment values get the overall list."""
         if self.segment_scores is None:
             return np.broadcast_to(self.scores, (len(events), len(self.scores))).copy()
-        vocabulary = segment_column(log, self.segment).vocabulary
-        position = {key: 1 + index for index, key in enumerate(self.keys)}
-        table = np.concatenate([self.scores[None], self.segment_scores])
-        list_of_id = np.array([0, *(position.get(value, 0) for value in vocabulary)])
-        return np.asarray(table[list_of_id[segment_ids(log, self.segment, events)]])
+        segments = segments_of(log, self.segment)
+        position = {key: index for index, key in enumerate(self.keys)}
+        list_of_id = np.array([*(position.get(key, len(self.keys)) for key in segments.keys), len(self.keys)])  # -1: the overall list
+        table = np.concatenate([self.segment_scores, self.scores[None]])
+        return np.asarray(table[list_of_id[event_segments(log, self.segment, segments, events)]])
 
     def top(self, limit: int, key: str | None = None) -> tuple[Ints, Floats]:
         """The `limit` best rows with their scores, best first, lower row first on ties."""
@@ -128,34 +136,34 @@ class Popularity:
             ) from error
 
 
-def training_events(log: EncodedLog, split: Split) -> Ints:
-    """Absolute indices of all training events, users in order, oldest first."""
-    lengths = split.train_end - log.ptr[:-1]
-    starts = np.repeat(log.ptr[:-1] - (np.cumsum(lengths) - lengths), lengths)
-    return starts + np.arange(len(starts))
-
-
-def segment_column(log: EncodedLog, segment: str) -> Column:
-    """The column behind "user.<column>" or "context.<column>". Raises SchemaError unless its values are a vocabulary."""
+def segments_of(log: EncodedLog, segment: str) -> Segments:
+    """The values of "user.<column>" or "context.<column>". Raises SchemaError unless the log recorded them or they are a vocabulary."""
+    if segment in log.segments:
+        return log.segments[segment]
     role, _, name = segment.partition(".")
     columns = {"user": log.schema.user, "context": log.schema.context}.get(role, ())
-    for column in columns:
-        if column.name == name:
-            if column.op is not Op.VOCABULARY:
-                raise SchemaError(
-                    f"segment {segment!r} is a {column.op} column", why="lists are kept by raw value", fix="use a VOCABULARY column"
-                )
-            return column
-    known = [f"user.{column.name}" for column in log.schema.user] + [f"context.{column.name}" for column in log.schema.context]
-    raise SchemaError(f"segment {segment!r} is not in the schema", why=f"it has {', '.join(known) or 'none'}", fix="name one of them")
+    found = [column for column in columns if column.name == name]
+    if not found:
+        known = [f"user.{column.name}" for column in log.schema.user] + [f"context.{column.name}" for column in log.schema.context]
+        raise SchemaError(f"segment {segment!r} is not in the schema", why=f"it has {', '.join(known) or 'none'}", fix="name one of them")
+    if found[0].op is not Op.VOCABULARY:
+        raise SchemaError(
+            f"segment {segment!r} is a {found[0].op} column",
+            why="lists are kept by raw value, which its encoding no longer holds",
+            fix="use a VOCABULARY column, or one that is the segment of a cross feature",
+        )
+    vocabulary = found[0].vocabulary
+    keys = tuple(sorted(vocabulary, key=str.encode))
+    id_of = np.array([-1, *(keys.index(value) for value in vocabulary)], dtype=np.int64)
+    encoded = (log.users if role == "user" else log.context)[name]
+    return Segments(keys, id_of[encoded])
 
 
-def segment_ids(log: EncodedLog, segment: str, events: Ints) -> Ints:
-    """The vocabulary id (0 unknown) of the segment at each event."""
-    role, _, name = segment.partition(".")
-    if role == "context":
-        return log.context[name][events].astype(np.int64)
-    return log.users[name][np.searchsorted(log.ptr, events, side="right") - 1].astype(np.int64)
+def event_segments(log: EncodedLog, segment: str, segments: Segments, events: Ints) -> Ints:
+    """Index into `segments.keys` at each event [B]; -1 where it has none."""
+    if segment.startswith("context."):
+        return segments.ids[events]
+    return segments.ids[np.searchsorted(log.ptr, events, side="right") - 1]
 
 
 def _age_weights(time: Ints, config: PopularityConfig) -> npt.NDArray[np.float64]:

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shortlist.data.dataset import Segments
+from shortlist.data.splits import training_mask
 from shortlist.errors import BundleError, ConfigError, SchemaError
-from shortlist.models.popularity import Popularity, PopularityConfig, training_events
+from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.testing.logs import encoded_log, leave_one_out, random_log
 
 
@@ -15,7 +17,6 @@ def test_counts_training_events_only() -> None:
     log = encoded_log([[0, 1, 2, 3], [1, 0, 2, 3], [1, 4, 2]], items=6)
     split = leave_one_out(log)
     model = Popularity.fit(log, split)
-    assert training_events(log, split).tolist() == [0, 1, 4, 5, 8]
     assert model.scores.tolist() == [2, 3, 0, 0, 0, 0]
     assert [values.tolist() for values in model.top(3)] == [[1, 0, 2], [3, 2, 0]]
 
@@ -33,7 +34,7 @@ def test_segments_count_their_own_events_and_share_the_prior(segment: str) -> No
     log, prior = random_log(), 7.0
     split = leave_one_out(log)
     model = Popularity.fit(log, split, PopularityConfig(segment=segment, prior=prior))
-    events = training_events(log, split)
+    events = np.flatnonzero(training_mask(log, split))
     user = np.searchsorted(log.ptr, events, side="right") - 1
     ids = log.users["gender"][user] if segment == "user.gender" else log.context["surface"][events]
     vocabulary = (log.schema.user if segment == "user.gender" else log.schema.context)[0].vocabulary
@@ -71,6 +72,15 @@ def test_table_lists_are_cut_and_best_first() -> None:
     assert tensors["indptr"].tolist() == [0, 5, 10]
     assert tensors["keys.bytes"].tobytes() == b"FM"
     assert (np.diff(tensors["default.scores"]) <= 0).all()
+
+
+def test_recorded_segments_serve_columns_whose_encoding_lost_the_text() -> None:
+    log = encoded_log([[0, 1, 5, 5], [2, 3, 5, 5], [2, 3, 5, 5]], items=6)
+    log = replace(log, segments={"user.city": Segments(("paris", "rome"), np.array([0, 1, -1]))})
+    model = Popularity.fit(log, leave_one_out(log), PopularityConfig(segment="user.city", prior=0.0))
+    assert model.segment_scores is not None
+    assert model.segment_scores.tolist() == [[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0]]
+    assert model.score_events(log, log.ptr[:-1]).tolist() == [*model.segment_scores.tolist(), [1, 1, 2, 2, 0, 0]]
 
 
 def test_bad_input_is_refused_by_name(tmp_path: Path) -> None:
