@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/cmd/shortlist-load/internal/arrival"
+	"github.com/shortlist-serving/shortlist/go/cmd/shortlist-load/internal/trace"
+)
+
+// options of a run; help says what each is for.
+type options struct {
+	Scenario         string
+	Address          string
+	AllowRemote      bool
+	Bundle, Trace    string
+	Arrivals         arrival.Process
+	Rates            []float64
+	Duration, WarmUp time.Duration
+	Mix              trace.Mix
+	Deadline         time.Duration
+	Connections      int
+	MaxInFlight      int
+	JSON, HTML       string
+	Title, Commit    string
+	Soak             bool
+	Requests         int64
+	Callers, PID     int
+	GrowthMB         float64
+	settings         map[string]string // flags that are set, as text
+}
+
+func defaults() *options {
+	return &options{
+		Address: "127.0.0.1:8500", Arrivals: arrival.Poisson, Rates: []float64{50}, Duration: 10 * time.Second, WarmUp: 3 * time.Second,
+		Mix: trace.Mix{Seed: 1}, Deadline: time.Second, Connections: 2, MaxInFlight: 4096,
+		Requests: 20000, Callers: 4, GrowthMB: 50,
+	}
+}
+
+// faults lists what is wrong with values that parsed.
+func (o *options) faults() usageError {
+	var f usageError
+	if (o.Bundle == "") == (o.Trace == "") {
+		f = append(f, "give -bundle DIR or -trace FILE, one of them: requests are replayed from there")
+	}
+	if fault := addressFault(o.Address, o.AllowRemote); fault != "" {
+		f = append(f, fault)
+	}
+	f = atLeast(f, "duration", o.Duration, 100*time.Millisecond)
+	f = atLeast(f, "warmup", o.WarmUp, 0)
+	f = atLeast(f, "deadline", o.Deadline, time.Millisecond)
+	if o.Deadline > 10*time.Minute {
+		f = append(f, fmt.Sprintf("-deadline is %v; it must be at most 10m, the longest time that percentiles resolve", o.Deadline))
+	}
+	f = atLeast(f, "connections", o.Connections, 1)
+	f = atLeast(f, "max-in-flight", o.MaxInFlight, 1)
+	f = atLeast(f, "limit", o.Mix.Limit, 0)
+	if o.Mix.Candidates.Set {
+		f = atLeast(f, "candidates", o.Mix.Candidates.Low, 1)
+		if len(o.Mix.Weights) > 0 && o.Mix.Weights[trace.Rank] == 0 {
+			f = append(f, "-candidates shapes rank calls, but -calls has none; add rank to -calls or drop -candidates")
+		}
+	}
+	f = atLeast(f, "requests", o.Requests, 1)
+	f = atLeast(f, "callers", o.Callers, 1)
+	f = atLeast(f, "growth-limit", o.GrowthMB, 0)
+	if o.Soak && o.PID <= 0 {
+		f = append(f, "-soak needs -pid, the process whose memory is watched")
+	}
+	if !o.Soak && o.PID != 0 {
+		f = append(f, "-pid is for -soak")
+	}
+	return f
+}
+
+// addressFault keeps load away from machines that nobody meant.
+func addressFault(address string, allowRemote bool) string {
+	if strings.HasPrefix(address, "unix:") {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" {
+		return fmt.Sprintf("-address %q is not host:port; write one like 127.0.0.1:8500", address)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) || allowRemote {
+		return ""
+	}
+	return fmt.Sprintf("-address %s is another machine; load on it takes -allow-remote", address)
+}
