@@ -76,7 +76,7 @@ def test_bad_input_is_refused() -> None:
         evaluate_impressions("oracle", random_log(), requests, np.zeros((50, 2), dtype=np.float32))
     with pytest.raises(DataError, match=r"probabilities have shape \[40, 2\]"):
         evaluate_impressions("oracle", log, requests, np.zeros((40, 2), dtype=np.float32))
-    with pytest.raises(DataError, match=r"range from 0\.5 to 1\.49"):
+    with pytest.raises(DataError, match=r"range from 0\.5 to 1\.4899"):
         evaluate_impressions("oracle", log, requests, np.linspace(0.5, 1.5, 100, dtype=np.float32).reshape(50, 2))
     with pytest.raises(DataError, match="no requests"):
         evaluate_impressions("oracle", log, requests[:0], np.zeros((0, 2), dtype=np.float32))
