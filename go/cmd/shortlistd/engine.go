@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/config"
+	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/repository"
+	"github.com/shortlist-serving/shortlist/go/internal/rpc"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime/ort"
+	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
+)
+
+// engine is everything that answers, without the doors.
+type engine struct {
+	runtime    runtime.Runtime
+	repository *repository.Repository
+	gate       *batching.Gate
+	pool       *batching.Pool
+	funnel     *funnel.Funnel
+	replayer   *funnel.Replayer
+}
+
+// newEngine wires the levels together. Nothing is loaded yet. store, served and onEvent may be nil.
+func newEngine(cfg *config.Config, store feature.Store, served *telemetry.ServedLog, logger *slog.Logger,
+	onEvent func(repository.Event)) (*engine, error) {
+	rt, err := startRuntime(cfg.Runtime, logger)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{runtime: rt, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(cfg.Pool)}
+	e.repository, err = repository.New(repository.Options{
+		Dir: cfg.Release.Dir, Runtime: rt, Prepare: funnel.Prepare, WatchInterval: cfg.Release.WatchInterval, OnEvent: onEvent,
+		SelfTest: func(ctx context.Context, s *repository.Snapshot) error {
+			if err := e.replayer.SelfTest(ctx, s); err != nil {
+				return err
+			}
+			e.replayer.Warm(ctx, s)
+			return nil
+		},
+	})
+	if err != nil {
+		e.pool.Close()
+		return nil, errors.Join(err, rt.Close())
+	}
+	e.funnel = funnel.New(cfg.Funnel, e.repository, e.gate, e.pool, store, servedLine(served), logger)
+	e.replayer = funnel.NewReplayer(e.funnel, rpc.ParseRequest)
+	return e, nil
+}
+
+func servedLine(served *telemetry.ServedLog) func(funnel.Served) {
+	if served == nil {
+		return nil
+	}
+	return func(s funnel.Served) {
+		now := time.Now()
+		served.Offer(func() []byte { return rpc.ServedLine(now, s.Query, s.Result) })
+	}
+}
+
+// close stops what newEngine started, in the order in which it is used.
+func (e *engine) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := e.repository.Close(ctx)
+	e.pool.Close()
+	return errors.Join(err, e.runtime.Close())
+}
+
+// startRuntime says loudly which execution provider graphs get. CUDA that cannot be had is an error unless
+// the configuration allows the CPU.
+func startRuntime(cfg config.Runtime, logger *slog.Logger) (runtime.Runtime, error) {
+	library, err := findLibrary(cfg.Library)
+	if err != nil {
+		return nil, err
+	}
+	opts := ort.Options{Library: library, Provider: cfg.Provider, DeviceID: cfg.DeviceID}
+	if cfg.CUDALibraries != "" {
+		opts.CUDALibraries = strings.Split(cfg.CUDALibraries, ":")
+	}
+	rt, err := ort.New(opts)
+	var absent *ort.ProviderError
+	if errors.As(err, &absent) && cfg.AllowCPU {
+		logger.Warn("CUDA WAS ASKED FOR AND IS NOT AVAILABLE: SERVING FROM THE CPU", "error", err)
+		opts.Provider = ort.CPU
+		rt, err = ort.New(opts)
+	} else if errors.As(err, &absent) {
+		return nil, fmt.Errorf("%w; install the driver and the CUDA libraries, or set runtime.allow_cpu", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	logger.Info("runtime", "provider", rt.Provider(), "asked", cfg.Provider, "version", rt.Version(), "library", library)
+	return rt, nil
+}
+
+func findLibrary(configured string) (string, error) {
+	if configured != "" {
+		return ort.FindLibrary(configured)
+	}
+	candidates := []string{".venv", "/opt/onnxruntime/lib", "/usr/local/lib", "/usr/lib"}
+	if binary, err := os.Executable(); err == nil {
+		candidates = append([]string{filepath.Dir(binary), filepath.Join(filepath.Dir(binary), "..", ".venv")}, candidates...)
+	}
+	library, err := ort.FindLibrary(candidates...)
+	if err != nil {
+		return "", fmt.Errorf("%w; set runtime.library to libonnxruntime.so", err)
+	}
+	return library, nil
+}

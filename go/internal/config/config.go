@@ -1,0 +1,154 @@
+// Package config composes the options of every package into one typed configuration: a YAML file, then
+// SHORTLIST_* variables, then flags, all with the same keys. Whatever is wrong is listed at once.
+package config
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/rpc"
+	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
+)
+
+// Config is everything that can be set. A key is the path of a field in snake case: gate.max_cost.
+type Config struct {
+	Listen    Listen
+	Release   Release
+	Runtime   Runtime
+	Gate      batching.GateOptions // zero fields take the defaults of the package
+	Pool      batching.PoolOptions
+	Funnel    funnel.Options
+	RPC       rpc.Options
+	Store     Store
+	Telemetry telemetry.Options
+	Drain     Drain
+}
+
+// Listen holds the addresses. They are loopback by default: whoever opens them to a network decides to.
+type Listen struct {
+	// Data answers callers. The default is 127.0.0.1:7070.
+	Data string
+	// Admin controls releases and has reflection. The default is 127.0.0.1:7071.
+	Admin string
+	// Metrics serves /metrics, /healthz and /readyz over HTTP. The default is 127.0.0.1:7072.
+	Metrics string
+}
+
+// Release says which model is served.
+type Release struct {
+	// Dir is the folder of the model's releases, models/<name>. The default is models/toy.
+	Dir string
+	// WatchInterval is how often `current` and new releases are looked for; 0 never. The default is 5s.
+	WatchInterval time.Duration
+}
+
+// Runtime says what executes graphs.
+type Runtime struct {
+	// Library is the file libonnxruntime.so*, a folder with it, or a Python environment that has it. The
+	// default, empty, looks into .venv, the folder of the binary and the system's library folders.
+	Library string
+	// Provider is cpu or cuda. The default is cpu.
+	Provider string
+	// AllowCPU serves from the CPU where cuda was asked for and cannot be had; else that is an error. The default is false.
+	AllowCPU bool
+	// CUDALibraries are folders with the CUDA libraries, separated by colons.
+	CUDALibraries string
+	// DeviceID is the GPU. The default is 0.
+	DeviceID int
+}
+
+// Store says where users are kept.
+type Store struct {
+	// Path of the store's file. The default, empty, keeps no users: histories come inline.
+	Path string
+	// MaxEvents bounds the events kept of a user. The default is 2048.
+	MaxEvents int
+}
+
+// Drain says how the server stops.
+type Drain struct {
+	// Delay is how long health says NOT_SERVING before new calls are refused, so that load balancers see it. The default is 500ms.
+	Delay time.Duration
+	// Limit is how long running calls may take to finish. The default is 30s.
+	Limit time.Duration
+}
+
+// EnsureDefaults fills what is not set.
+func (c *Config) EnsureDefaults() {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&c.Listen.Data, "127.0.0.1:7070"}, {&c.Listen.Admin, "127.0.0.1:7071"}, {&c.Listen.Metrics, "127.0.0.1:7072"},
+		{&c.Release.Dir, "models/toy"}, {&c.Runtime.Provider, "cpu"},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	c.Release.WatchInterval = 5 * time.Second
+	c.Store.MaxEvents = 2048
+	c.Drain = Drain{Delay: 500 * time.Millisecond, Limit: 30 * time.Second}
+	c.Funnel.EnsureDefaults()
+	c.RPC.EnsureDefaults()
+	c.Telemetry.EnsureDefaults()
+}
+
+// Validate lists every fault.
+func (c *Config) Validate() Faults {
+	var faults Faults
+	add := func(key, problem, fix string) { faults = append(faults, Fault{Key: key, Problem: problem, Fix: fix}) }
+	for _, address := range []struct{ key, value string }{
+		{"listen.data", c.Listen.Data}, {"listen.admin", c.Listen.Admin}, {"listen.metrics", c.Listen.Metrics},
+	} {
+		if _, port, err := net.SplitHostPort(address.value); err != nil || port == "" {
+			add(address.key, fmt.Sprintf("%q is not host:port", address.value), "write it like 127.0.0.1:7070")
+		}
+	}
+	if c.Listen.Admin == c.Listen.Data && !strings.HasSuffix(c.Listen.Data, ":0") {
+		add("listen.admin", "is the data address: releases must not be controlled from there", "use another port")
+	}
+	if c.Runtime.Provider != "cpu" && c.Runtime.Provider != "cuda" {
+		add("runtime.provider", fmt.Sprintf("%q is not a provider", c.Runtime.Provider), "use cpu or cuda")
+	}
+	if c.Runtime.DeviceID < 0 {
+		add("runtime.device_id", "is negative", "number the GPUs from 0")
+	}
+	if c.Release.WatchInterval < 0 {
+		add("release.watch_interval", "is negative", "use 0 to watch nothing")
+	}
+	if c.Store.MaxEvents < 1 {
+		add("store.max_events", "is not positive", "keep at least the history window of the release")
+	}
+	if c.Drain.Delay < 0 || c.Drain.Limit <= 0 {
+		add("drain", fmt.Sprintf("delay %s and limit %s", c.Drain.Delay, c.Drain.Limit), "use a delay of 0 or more and a positive limit")
+	}
+	for _, part := range []struct {
+		prefix string
+		faults []error
+	}{
+		{"gate", negatives(map[string]int64{"max_cost": c.Gate.MaxCost, "max_waiting": int64(c.Gate.MaxWaiting), "max_wait": int64(c.Gate.MaxWait)})},
+		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
+		{"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"telemetry", c.Telemetry.Validate()},
+	} {
+		for _, err := range part.faults {
+			name, problem, _ := strings.Cut(err.Error(), ": ")
+			add(part.prefix+"."+name, problem, "change it, or remove the key to take the default")
+		}
+	}
+	return faults
+}
+
+func negatives(values map[string]int64) []error {
+	var faults []error
+	for name, value := range values {
+		if value < 0 {
+			faults = append(faults, fmt.Errorf("%s: %d is negative", name, value))
+		}
+	}
+	return faults
+}

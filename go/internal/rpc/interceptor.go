@@ -1,0 +1,62 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+)
+
+// interceptor stands around every call: it counts, times, turns errors into statuses and keeps a panic of
+// one call from ending the process.
+type interceptor struct {
+	observer Observer
+	logger   *slog.Logger
+}
+
+func (i *interceptor) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
+	start := time.Now()
+	i.observer.CallStarted()
+	defer func() { err = i.end(ctx, info.FullMethod, requestIDOf(in), start, recover(), err) }()
+	return handler(ctx, in)
+}
+
+func (i *interceptor) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	start := time.Now()
+	i.observer.CallStarted()
+	defer func() { err = i.end(stream.Context(), info.FullMethod, "", start, recover(), err) }()
+	return handler(srv, stream)
+}
+
+// end is called with what the handler left: a panic, an error or nothing. FullMethod is the name of a
+// registered method, so labels and log fields stay a closed set.
+func (i *interceptor) end(ctx context.Context, method, requestID string, start time.Time, panicked any, err error) error {
+	if panicked != nil {
+		i.observer.Recovered()
+		i.logger.ErrorContext(ctx, "a handler panicked", "method", method, "request_id", requestID, "panic", fmt.Sprint(panicked),
+			"stack", string(debug.Stack()))
+		err = fmt.Errorf("panic: %v", panicked)
+	}
+	s := asStatus(err)
+	took := time.Since(start)
+	if s.Code() == codes.Internal && panicked == nil {
+		i.logger.ErrorContext(ctx, "a call failed", "method", method, "request_id", requestID, "error", err)
+	} else if i.logger.Enabled(ctx, slog.LevelDebug) {
+		i.logger.DebugContext(ctx, "call", "method", method, "request_id", requestID, "code", s.Code().String(), "micros", took.Microseconds())
+	}
+	i.observer.CallEnded(method[strings.LastIndexByte(method, '/')+1:], s.Code().String(), took)
+	return s.Err()
+}
+
+func requestIDOf(in any) string {
+	if message, ok := in.(interface{ GetRequestId() string }); ok {
+		id := message.GetRequestId()
+		return id[:min(len(id), maxRequestID)]
+	}
+	return ""
+}
