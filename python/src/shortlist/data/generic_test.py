@@ -1,0 +1,126 @@
+"""A mapping over real files on disk: what it reads, what it converts, and how it reports faults."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from shortlist.data.encode import encode
+from shortlist.data.generic import load_generic
+from shortlist.errors import DataError, SchemaError
+
+MAPPING: dict[str, Any] = {
+    "name": "shop",
+    "frames": {
+        "users": {"path": "users.csv", "rename": {"uid": "user_id"}},
+        "items": {"path": "items.csv", "rename": {"sku": "item_id"}, "split": {"tags": "|"}},
+        "events": {"path": "events.parquet", "rename": {"uid": "user_id", "sku": "item_id", "at": "time"}},
+    },
+    "user": [{"name": "plan", "op": "vocabulary"}],
+    "context": [],
+    "item": [{"name": "tags", "op": "vocabulary_list", "width": 2, "in_history": True}, {"name": "price", "op": "number", "default": 1.0}],
+    "actions": ["view"],
+    "tasks": ["view"],
+    "cross": [{"name": "plan_item", "segment": "user.plan", "prior": 5}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "users.csv").write_text("uid,plan\nu2,free\nu1,paid\nu3,\n", encoding="utf-8")
+    (tmp_path / "items.csv").write_text("sku,tags,price\nb,red|new,2.5\na,,\nc,red,1\n", encoding="utf-8")
+    events = {"uid": ["u1", "u2", "u1"], "sku": ["b", "a", "c"], "at": [datetime(2025, 1, 2), datetime(2025, 1, 3), datetime(2025, 1, 1)]}
+    pl.DataFrame(events).write_parquet(tmp_path / "events.parquet")
+    return tmp_path
+
+
+def _load(folder: Path, **changes: Any) -> Any:
+    (folder / "mapping.json").write_text(json.dumps(MAPPING | changes), encoding="utf-8")
+    return load_generic(folder / "mapping.json")
+
+
+def test_frames_become_a_data_set(folder: Path) -> None:
+    dataset = _load(folder)
+    assert dataset.schema.item_id == "string"
+    assert dataset.schema.item[0].vocabulary == ("a", "b", "c")
+    assert dataset.schema.item[1].vocabulary == ("red", "new")
+    assert dataset.schema.user[0].vocabulary == ("free", "paid")
+    log = encode(dataset)
+    assert log.user_ids.tolist() == ["u1", "u2", "u3"]
+    assert log.users["plan"].tolist() == [2, 1, 0]
+    assert log.items["tags"].tolist() == [[0, 0], [1, 2], [1, 0]]
+    assert log.items["price"].tolist() == [1.0, 2.5, 1.0]
+    assert log.item.tolist() == [2, 1, 0]  # sorted by time within users
+    assert log.time.tolist() == [1_735_689_600, 1_735_776_000, 1_735_862_400]
+    assert log.action.tolist() == [1, 1, 1]
+
+
+def test_users_come_from_events_when_there_is_no_file(folder: Path) -> None:
+    frames = {name: entry for name, entry in MAPPING["frames"].items() if name != "users"}
+    assert encode(_load(folder, frames=frames, user=[], cross=[])).user_ids.tolist() == ["u1", "u2"]
+
+
+def test_unknown_items_are_refused_or_dropped_and_counted(folder: Path) -> None:
+    (folder / "items.csv").write_text("sku,tags,price\nb,red|new,2.5\na,,\n", encoding="utf-8")
+    with pytest.raises(DataError, match="names items that do not exist in 1 of 3 rows"):
+        encode(_load(folder))
+    dataset = _load(folder, drop_unknown=True)
+    assert dataset.report == {"events of unknown items": 1, "events of unknown users": 0}
+    assert len(encode(dataset).item) == 2
+
+
+def test_all_faults_of_files_come_at_once(folder: Path) -> None:
+    frames = MAPPING["frames"] | {
+        "users": {"path": "none.csv"},
+        "items": {"path": "items.csv", "rename": {"code": "item_id"}},
+        "impressions": {"path": "pages.xlsx"},
+        "events": {"file": "events.parquet"},
+    }
+    with pytest.raises(DataError, match="4 problems") as caught:
+        _load(folder, frames=frames)
+    for part in ("none.csv cannot be read", r"lacks the columns ['code']", "pages.xlsx is none of", "frames.events: must have `path`"):
+        assert part in str(caught.value)
+
+
+def test_missing_columns_are_named(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"users: lacks the columns \['age'\]"):
+        _load(folder, user=[{"name": "age", "op": "vocabulary"}], cross=[])
+
+
+def test_files_that_are_not_utf8_are_named(folder: Path) -> None:
+    (folder / "users.csv").write_bytes(b"uid,plan\nu1,\xff\xfe\nu2,a\n")
+    with pytest.raises(DataError, match=r"users\.csv cannot be read"):
+        _load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"user": [{"name": "plan", "op": "vocab"}]}, r"user\[0\].op must be one of"),
+        ({"user": [{"op": "hash", "buckets": "9"}]}, r"user\[0\] lacks 'name'\n- user\[0\].buckets must be int"),
+        ({"item": {}}, "item must be a list"),
+        ({"actions": [1]}, "actions must be texts"),
+        ({"history_step": "5"}, "history_step must be an integer"),
+    ],
+)
+def test_faults_of_the_schema_are_listed(folder: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        _load(folder, **change)
+
+
+@pytest.mark.parametrize("frames", [None, [], {"events": {"path": "events.parquet"}}, MAPPING["frames"] | {"clicks": {"path": "x.csv"}}])
+def test_frames_must_be_the_known_ones(folder: Path, frames: Any) -> None:
+    with pytest.raises(DataError, match="frames: must be an object with"):
+        _load(folder, frames=frames)
+
+
+def test_a_mapping_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mapping.json").write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match=r"mapping\.json cannot be read"):
+        load_generic(tmp_path / "mapping.json")
