@@ -19,7 +19,7 @@ func verify(ctx context.Context, cfg *config.Config, dir string, stdout, stderr 
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	cfg.Release.Dir = filepath.Dir(dir)
+	cfg.Models = filepath.Dir(dir)
 	e, err := newEngine(cfg, nil, nil, telemetry.NewLogger(stderr, "warn"), nil)
 	if err != nil {
 		return err

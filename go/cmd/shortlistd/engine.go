@@ -40,7 +40,7 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 	}
 	e := &engine{runtime: rt, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(cfg.Pool)}
 	e.repository, err = repository.New(repository.Options{
-		Dir: cfg.Release.Dir, Runtime: rt, Prepare: funnel.Prepare, WatchInterval: cfg.Release.WatchInterval, OnEvent: onEvent,
+		Dir: cfg.Models, Runtime: rt, Prepare: funnel.Prepare, WatchInterval: cfg.WatchInterval, OnEvent: onEvent,
 		SelfTest: func(ctx context.Context, s *repository.Snapshot) error {
 			if err := e.replayer.SelfTest(ctx, s); err != nil {
 				return err

@@ -21,7 +21,7 @@ var version = "dev"
 const usage = `usage: shortlistd [flags] [command]
 
 commands
-  serve                 serve the releases of release.dir (the default)
+  serve                 serve the releases of the folder models (the default)
   verify <release dir>  load and self-test one release, print the verdict; exit code 1 when it fails
   import <file>         append JSON lines of AppendRequest to the user store; - reads standard input
   version               print the version

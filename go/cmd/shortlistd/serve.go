@@ -52,6 +52,7 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 		return err
 	}
 
+	cfg.RPC.Debug = cfg.Debug
 	servers := rpc.New(cfg.RPC, rpc.Deps{
 		Funnel: e.funnel, Replayer: e.replayer, Repository: e.repository, Gate: e.gate, Pool: e.pool, Runtime: e.runtime, Store: store,
 		Observer: metrics, Logger: logger, Version: buildVersion(),
@@ -63,7 +64,7 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	// Health answers NOT_SERVING from here on, while the release loads and proves itself.
 	if err := e.repository.Open(ctx); err != nil {
 		listening.stop(0, time.Second)
-		return fmt.Errorf("open %s: %w", cfg.Release.Dir, err)
+		return fmt.Errorf("open %s: %w", cfg.Models, err)
 	}
 	servers.SetServing(true)
 	logger.Info("ready", "data", listening.addresses[0], "admin", listening.addresses[1], "metrics", listening.addresses[2])
@@ -72,7 +73,7 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		if cfg.Release.WatchInterval > 0 {
+		if cfg.WatchInterval > 0 {
 			e.repository.Watch(watching)
 		}
 	}()
@@ -143,7 +144,7 @@ func listen(ctx context.Context, cfg *config.Config, servers *rpc.Servers, gathe
 	logger *slog.Logger) (*listening, error) {
 	var listeners [3]net.Listener
 	l := &listening{servers: servers, failed: make(chan error, 3)}
-	for i, address := range []string{cfg.Listen.Data, cfg.Listen.Admin, cfg.Listen.Metrics} {
+	for i, address := range []string{cfg.Data.Address, cfg.Admin.Address, cfg.Metrics.Address} {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			for _, open := range listeners[:i] {
@@ -160,7 +161,7 @@ func listen(ctx context.Context, cfg *config.Config, servers *rpc.Servers, gathe
 		}
 		return errors.Join(err, ctx.Err())
 	}
-	l.http = telemetry.NewHTTPServer(cfg.Listen.Metrics, gatherer, ready)
+	l.http = telemetry.NewHTTPServer(cfg.Metrics.Address, gatherer, ready)
 	for i, server := range []*grpc.Server{servers.Data, servers.Admin} {
 		go func() {
 			if err := server.Serve(listeners[i]); err != nil {

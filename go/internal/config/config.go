@@ -16,34 +16,30 @@ import (
 
 // Config is everything that can be set. A key is the path of a field in snake case: gate.max_cost.
 type Config struct {
-	Listen    Listen
-	Release   Release
+	// Models is the folder of the model's releases, models/<name>. The default is models/toy.
+	Models string
+	// WatchInterval is how often `current` and new releases are looked for; 0 never. The default is 5s.
+	WatchInterval time.Duration
+	// Data answers callers. The default address is 127.0.0.1:7070.
+	Data Listener
+	// Admin controls releases and has reflection. The default address is 127.0.0.1:7071.
+	Admin Listener
+	// Metrics serves /metrics, /healthz and /readyz over HTTP. The default address is 127.0.0.1:7072.
+	Metrics   Listener
 	Runtime   Runtime
 	Gate      batching.GateOptions // zero fields take the defaults of the package
 	Pool      batching.PoolOptions
 	Funnel    funnel.Options
 	RPC       rpc.Options
+	Debug     rpc.DebugOptions
 	Store     Store
 	Telemetry telemetry.Options
 	Drain     Drain
 }
 
-// Listen holds the addresses. They are loopback by default: whoever opens them to a network decides to.
-type Listen struct {
-	// Data answers callers. The default is 127.0.0.1:7070.
-	Data string
-	// Admin controls releases and has reflection. The default is 127.0.0.1:7071.
-	Admin string
-	// Metrics serves /metrics, /healthz and /readyz over HTTP. The default is 127.0.0.1:7072.
-	Metrics string
-}
-
-// Release says which model is served.
-type Release struct {
-	// Dir is the folder of the model's releases, models/<name>. The default is models/toy.
-	Dir string
-	// WatchInterval is how often `current` and new releases are looked for; 0 never. The default is 5s.
-	WatchInterval time.Duration
+// Listener is a port. The addresses are loopback by default: whoever opens them to a network decides to.
+type Listener struct {
+	Address string // host:port
 }
 
 // Runtime says what executes graphs.
@@ -83,14 +79,14 @@ func (c *Config) EnsureDefaults() {
 		field *string
 		value string
 	}{
-		{&c.Listen.Data, "127.0.0.1:7070"}, {&c.Listen.Admin, "127.0.0.1:7071"}, {&c.Listen.Metrics, "127.0.0.1:7072"},
-		{&c.Release.Dir, "models/toy"}, {&c.Runtime.Provider, "cpu"},
+		{&c.Data.Address, "127.0.0.1:7070"}, {&c.Admin.Address, "127.0.0.1:7071"}, {&c.Metrics.Address, "127.0.0.1:7072"},
+		{&c.Models, "models/toy"}, {&c.Runtime.Provider, "cpu"},
 	} {
 		if *d.field == "" {
 			*d.field = d.value
 		}
 	}
-	c.Release.WatchInterval = 5 * time.Second
+	c.WatchInterval = 5 * time.Second
 	c.Store.MaxEvents = 2048
 	c.Drain = Drain{Delay: 500 * time.Millisecond, Limit: 30 * time.Second}
 	c.Funnel.EnsureDefaults()
@@ -103,14 +99,14 @@ func (c *Config) Validate() Faults {
 	var faults Faults
 	add := func(key, problem, fix string) { faults = append(faults, Fault{Key: key, Problem: problem, Fix: fix}) }
 	for _, address := range []struct{ key, value string }{
-		{"listen.data", c.Listen.Data}, {"listen.admin", c.Listen.Admin}, {"listen.metrics", c.Listen.Metrics},
+		{"data.address", c.Data.Address}, {"admin.address", c.Admin.Address}, {"metrics.address", c.Metrics.Address},
 	} {
 		if _, port, err := net.SplitHostPort(address.value); err != nil || port == "" {
 			add(address.key, fmt.Sprintf("%q is not host:port", address.value), "write it like 127.0.0.1:7070")
 		}
 	}
-	if c.Listen.Admin == c.Listen.Data && !strings.HasSuffix(c.Listen.Data, ":0") {
-		add("listen.admin", "is the data address: releases must not be controlled from there", "use another port")
+	if c.Admin.Address == c.Data.Address && !strings.HasSuffix(c.Data.Address, ":0") {
+		add("admin.address", "is the data address: releases must not be controlled from there", "use another port")
 	}
 	if c.Runtime.Provider != "cpu" && c.Runtime.Provider != "cuda" {
 		add("runtime.provider", fmt.Sprintf("%q is not a provider", c.Runtime.Provider), "use cpu or cuda")
@@ -118,8 +114,8 @@ func (c *Config) Validate() Faults {
 	if c.Runtime.DeviceID < 0 {
 		add("runtime.device_id", "is negative", "number the GPUs from 0")
 	}
-	if c.Release.WatchInterval < 0 {
-		add("release.watch_interval", "is negative", "use 0 to watch nothing")
+	if c.WatchInterval < 0 {
+		add("watch_interval", "is negative", "use 0 to watch nothing")
 	}
 	if c.Store.MaxEvents < 1 {
 		add("store.max_events", "is not positive", "keep at least the history window of the release")
@@ -133,7 +129,7 @@ func (c *Config) Validate() Faults {
 	}{
 		{"gate", negatives(map[string]int64{"max_cost": c.Gate.MaxCost, "max_waiting": int64(c.Gate.MaxWaiting), "max_wait": int64(c.Gate.MaxWait)})},
 		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
-		{"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"telemetry", c.Telemetry.Validate()},
+		{"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
 	} {
 		for _, err := range part.faults {
 			name, problem, _ := strings.Cut(err.Error(), ": ")

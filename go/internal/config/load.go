@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -62,8 +63,10 @@ func Load(source Source) (c *Config, rest, unknownEnv []string, err error) {
 	}
 	unknownEnv = l.env(source.Env)
 	rest = l.flags(source.Flags)
-	if len(l.faults) == 0 {
-		l.faults = c.Validate()
+	for _, fault := range c.Validate() {
+		if !l.faulty(fault.Key) {
+			l.faults = append(l.faults, fault)
+		}
 	}
 	if len(l.faults) > 0 {
 		return nil, nil, unknownEnv, l.faults
@@ -79,6 +82,10 @@ type loader struct {
 
 func (l *loader) fault(key, problem, fix string) {
 	l.faults = append(l.faults, Fault{Key: key, Problem: problem, Fix: fix})
+}
+
+func (l *loader) faulty(key string) bool {
+	return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Key == key })
 }
 
 func (l *loader) set(name, text, origin string) {
@@ -174,7 +181,7 @@ func (l *loader) flags(arguments []string) (rest []string) {
 	return nil
 }
 
-// Print writes the effective configuration as YAML that Load reads back; secrets are masked.
+// Print writes the effective configuration as YAML that Load reads back, but for secrets, which are masked.
 func (c *Config) Print(w io.Writer) error {
 	var open []string // sections that are open above the current line
 	for _, k := range keysOf("", reflect.ValueOf(c).Elem()) {

@@ -3,6 +3,7 @@ package rpc
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	shortlistv1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/v1"
@@ -155,11 +156,21 @@ func (c *converter) features(path string, in map[string]*shortlistv1.Value) rank
 			c.faults.Add(path, rank.ReasonTooLarge, fmt.Sprintf("has a name over %d bytes", c.limits.MaxIDBytes), "use the schema's names")
 			continue
 		}
-		if v, ok := c.value(fmt.Sprintf("%s[%q]", path, name), value); ok {
+		if v, ok := c.value(path+"["+plainName(name)+"]", value); ok {
 			features[name] = v
 		}
 	}
 	return features
+}
+
+// plainName keeps raw input out of messages: a name that does not look like a column's is not echoed.
+func plainName(name string) string {
+	if len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '.' || r == '-')
+	}) {
+		return "?"
+	}
+	return name
 }
 
 func (c *converter) value(path string, in *shortlistv1.Value) (rank.Value, bool) {

@@ -2,6 +2,7 @@
 package rpc
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -40,10 +41,11 @@ type Options struct {
 	// MaxBatch bounds the requests of a BatchRecommend. The default is 64.
 	MaxBatch int
 
-	Debug DebugOptions
+	// Debug says who may send a debug block. The default is nobody.
+	Debug DebugOptions `config:"-"` // a section of its own
 }
 
-// DebugOptions say who may send a debug block. The default is nobody.
+// DebugOptions say who may send a debug block.
 type DebugOptions struct {
 	// AllowAll lets every caller; for development only.
 	AllowAll bool
@@ -99,8 +101,13 @@ func (o *Options) Validate() []error {
 			faults = append(faults, fmt.Errorf("%s: %s is under 1s", f.name, f.value))
 		}
 	}
-	if o.Debug.AllowAll && o.Debug.Token != "" {
-		faults = append(faults, fmt.Errorf("debug.allow_all: makes debug.token pointless"))
-	}
 	return faults
+}
+
+// Validate lists every fault as "field: problem".
+func (o *DebugOptions) Validate() []error {
+	if o.AllowAll && o.Token != "" {
+		return []error{errors.New("allow_all: makes debug.token pointless")}
+	}
+	return nil
 }
