@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
+from shortlist.cli.data import data
+from shortlist.cli.evaluate import evaluate
+from shortlist.cli.export import export
 from shortlist.cli.rank import rank
+from shortlist.cli.train import train
+from shortlist.cli.verify import verify
 
 commands = typer.Typer(
     name="shortlist",
@@ -23,4 +28,6 @@ def main(debug: Annotated[bool, typer.Option("--debug", help="Show the stack tra
     """Read by `app` before the command line is parsed; declared here so that help lists it."""
 
 
-commands.command()(rank)
+commands.add_typer(data, name="data")
+for command in (train, evaluate, export, verify, rank):
+    commands.command()(command)

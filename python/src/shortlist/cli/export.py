@@ -1,0 +1,54 @@
+"""`shortlist export`: a run becomes a release, or is refused with every reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shortlist.cli.output import Json, print_json
+from shortlist.errors import ConfigError
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run directory that training wrote.")],
+    data: Annotated[str, typer.Option(help="Where the training data is now; where it was in training by default.")] = "",
+    models: Annotated[Path, typer.Option(help="Model repository to publish into.")] = Path("models"),
+    name: Annotated[str, typer.Option(help="Name of the model; the run's by default.")] = "",
+    value: Annotated[list[str] | None, typer.Option(help="Weight of a task in the score: --value purchase=20. May be repeated.")] = None,
+    override: Annotated[list[str] | None, typer.Option(help="Release although this quality gate fails. May be repeated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Export, prove and publish a release, and make it the current one.
+
+    Example: shortlist export runs/marketplace --value click=1 --value purchase=20
+    """
+    import logging
+    import warnings
+
+    from shortlist.cli.plan import release_plan
+    from shortlist.export.release import export_release
+
+    # The exporter warns of axis names that it merges and of packages that it does not need; what matters is checked by gates.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch.onnx")
+    plan = release_plan(run, data=data, name=name, value=weights(value))
+    final = export_release(plan, models, override=override or ())
+    if as_json:
+        print_json({"release": final.name, "folder": final})
+        return
+    print(f"release   {final.name}\nfolder    {final}\nnext      make serve MODEL={final.parent}")
+
+
+def weights(pairs: list[str] | None) -> dict[str, float]:
+    given = {}
+    for pair in pairs or ():
+        task, _, number = pair.partition("=")
+        try:
+            given[task] = float(number)
+        except ValueError:
+            raise ConfigError(
+                f"--value {pair!r} is not a pair", why="after '=' there must be a number", fix="write --value purchase=20"
+            ) from None
+    return given
