@@ -70,9 +70,10 @@ def evaluate_impressions(
     for task, name in enumerate(log.schema.tasks):
         label, probability = labels[:, task].astype(np.float64), probabilities[:, task].astype(np.float64)
         metrics |= {f"{metric}:{name}": estimate for metric, estimate in _task_metrics(label, probability, ptr, users).items()}
-        reliability[name] = reliability_bins(label, probability, edges="mass")
         counts, edges = np.histogram(probability, bins=_HISTOGRAM_BINS)
         scores[name] = Histogram(edges, counts.astype(np.int64))
+        if label.any():  # a task that never happened has no rate to compare with
+            reliability[name] = reliability_bins(label, probability, edges="mass")
     return Result(model, split_name, len(requests), metrics, baseline=baseline, reliability=reliability, scores=scores)
 
 

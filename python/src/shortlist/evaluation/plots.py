@@ -1,0 +1,148 @@
+"""Plots of the report as SVG texts, without global state: the same input gives the same bytes. Blue is ours, grey a baseline."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from shortlist.errors import DataError
+from shortlist.evaluation.result import Histogram, Result
+from shortlist.metrics.calibration import ReliabilityBins
+
+_INK, _MUTED, _GRID = "#0f172a", "#64748b", "#e2e8f0"
+_OURS = ("#1d4ed8", "#b45309", "#047857", "#7c3aed", "#be123c", "#0e7490")
+_BASELINES = ("#94a3b8", "#64748b", "#cbd5e1", "#475569")
+_STYLES = ((0, ()), (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: small, sharp and searchable
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the layout is the same everywhere; the page replaces it
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _INK,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "grid.color": _GRID,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class TrainingCurves:
+    """A validation metric over training: lines name -> (steps, values), and the baselines' values to draw as levels."""
+
+    metric: str
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    baselines: Mapping[str, float] = field(default_factory=dict)
+
+
+def training_curves(curves: TrainingCurves) -> str:
+    """The metric by training step; a model is worth something where its line is above the levels."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(7.2, 3.4)
+        for (name, (steps, values)), color in zip(curves.lines.items(), _cycle(_OURS, len(curves.lines)), strict=True):
+            if len(steps) != len(values) or len(steps) == 0:
+                raise DataError(f"curve {name!r} has {len(steps)} steps and {len(values)} values", why="each value needs its step")
+            axes.plot(steps, values, color=color, linewidth=1.8, label=name, marker="o" if len(steps) < 3 else None)
+        for index, (name, value) in enumerate(curves.baselines.items()):
+            style = _STYLES[1 + index % (len(_STYLES) - 1)]
+            axes.axhline(value, color=_BASELINES[index % len(_BASELINES)], linewidth=1.4, linestyle=style, label=f"{name} {value:.3f}")
+        axes.set_xlabel("training step")
+        axes.set_title(f"{curves.metric} on validation")
+        axes.grid(axis="y")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return _svg(figure, f"curves {curves.metric}")
+
+
+def metric_bars(results: Sequence[Result], metric: str) -> str:
+    """One bar per model with its 95% interval, in the order given."""
+    shown = [result for result in results if metric in result.metrics]
+    if not shown:
+        raise DataError(f"no result has the metric {metric!r}", fix="plot one that was computed")
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(5.2, 0.9 + 0.38 * len(shown))
+        for place, result in enumerate(shown):
+            estimate = result.metrics[metric]
+            axes.barh(place, estimate.value, height=0.62, color=_BASELINES[0] if result.baseline else _OURS[0])
+            end = estimate.value
+            if estimate.low is not None and estimate.high is not None:
+                axes.plot([estimate.low, estimate.high], [place, place], color=_INK, linewidth=1.2, solid_capstyle="butt")
+                end = max(end, estimate.high)
+            axes.annotate(f"{estimate.value:.4f}", (end, place), xytext=(5, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(shown)), [result.model for result in shown], color=_INK)
+        axes.invert_yaxis()
+        axes.margins(x=0.18)
+        axes.set_xlim(left=0)
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        axes.set_title(metric)
+        return _svg(figure, f"bars {metric}")
+
+
+def reliability_plot(task: str, models: Mapping[str, ReliabilityBins]) -> str:
+    """Mean label against mean prediction of each bin, on logarithmic axes where outcomes are rare; the diagonal is perfect."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.4, 3.8)
+        largest = max((float(max(bins.prediction.max(), bins.label.max())) for bins in models.values()), default=1.0)
+        positive = np.concatenate([np.concatenate([bins.prediction, bins.label]) for bins in models.values()] or [np.ones(1)])
+        smallest = float(positive[positive > 0].min(initial=1.0))
+        if largest < 0.2:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        low = smallest / 1.5 if largest < 0.2 else 0.0
+        axes.plot([low, largest * 1.05], [low, largest * 1.05], color=_BASELINES[0], linewidth=1.2, linestyle=_STYLES[1], label="perfect")
+        for (name, bins), color in zip(models.items(), _cycle(_OURS, len(models)), strict=True):
+            axes.plot(bins.prediction, bins.label, color=color, linewidth=1.4, marker="o", markersize=4, label=name)
+        axes.set_xlabel("mean prediction")
+        axes.set_ylabel("observed rate")
+        axes.set_title(f"Reliability: {task}")
+        axes.grid()
+        axes.legend(loc="upper left")
+        return _svg(figure, f"reliability {task}")
+
+
+def score_histogram(task: str, models: Mapping[str, Histogram]) -> str:
+    """How predictions are spread: the share of predictions in each bin."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.4, 3.8)
+        for (name, histogram), color in zip(models.items(), _cycle(_OURS, len(models)), strict=True):
+            share = histogram.counts / max(1, histogram.counts.sum())
+            axes.stairs(share, histogram.edges, color=color, fill=len(models) == 1, alpha=0.85, linewidth=1.4, label=name)
+        axes.set_xlabel("predicted probability")
+        axes.set_ylabel("share of impressions")
+        axes.set_title(f"Predictions: {task}")
+        axes.grid(axis="y")
+        axes.legend(loc="upper right")
+        return _svg(figure, f"scores {task}")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _cycle(colors: Sequence[str], count: int) -> list[str]:
+    return [colors[index % len(colors)] for index in range(count)]
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element. Ids are salted with the name, so that many fit in one page."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace("'DejaVu Sans'", "Helvetica, Arial, sans-serif")
