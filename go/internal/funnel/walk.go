@@ -116,7 +116,7 @@ func (w *walk) rank(ctx context.Context) bool {
 			return err
 		}
 		m, wanted := len(w.Rows), min(w.Query.Limit, len(w.Rows))
-		fit := w.Plan.RankPace.Fit(m, w.budget.Left()*time.Duration(max(w.Pool.Workers(), 1)))
+		fit := w.Plan.RankPace.Fit(m, w.budget.Left(), w.Pool.Workers())
 		if fit < wanted {
 			return &rank.DeadlineError{Stage: rank.StageRanking}
 		}

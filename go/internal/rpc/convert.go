@@ -197,8 +197,8 @@ func (c *converter) value(path string, in *shortlistv1.Value) (rank.Value, bool)
 			}
 		}
 		return rank.Value{Kind: rank.KindTexts, Texts: texts}, true
-	default:
-		c.faults.Add(path, rank.ReasonMissingField, "has no value", "set `integer`, `number`, `text` or `texts`, or leave the entry out")
+	default: // sent empty: a missing value
+		return rank.Value{}, true
 	}
 	return rank.Value{}, false
 }
@@ -256,7 +256,10 @@ func (c *converter) values(path string, in []*shortlistv1.Value) []rank.Value {
 	}
 	values := make([]rank.Value, 0, len(in))
 	for i, value := range in {
-		if v, ok := c.value(fmt.Sprintf("%s[%d]", path, i), value); ok {
+		v, ok := c.value(fmt.Sprintf("%s[%d]", path, i), value)
+		if ok && v.Kind == rank.KindNone {
+			c.faults.Add(fmt.Sprintf("%s[%d]", path, i), rank.ReasonMissingField, "has no value", "set `integer`, `number` or `text`")
+		} else if ok {
 			values = append(values, v)
 		}
 	}

@@ -26,11 +26,11 @@ func (p *Pace) Seen(n int, took time.Duration) {
 // For is the estimate for n candidates.
 func (p *Pace) For(n int) time.Duration { return time.Duration(p.nanos.Load() * int64(n)) }
 
-// Fit is how many candidates fit into the time; n when nothing is known.
-func (p *Pace) Fit(n int, left time.Duration) int {
+// Fit is how many of n candidates fit into the time when so many workers share them; n when nothing is known.
+func (p *Pace) Fit(n int, left time.Duration, workers int) int {
 	one := p.nanos.Load()
-	if one == 0 || int64(left)/one >= int64(n) {
+	if need := one * int64(n) / int64(max(workers, 1)); need <= int64(left) {
 		return n
 	}
-	return max(int(int64(left)/one), 0)
+	return int(int64(left) * int64(max(workers, 1)) / one)
 }
