@@ -27,7 +27,8 @@ DEFAULT_LIMIT, MAX_LIMIT, MAX_CANDIDATES, CHUNK = 20, 1000, 5000, 512
 
 
 def release_plan(folder: Path, *, data: str = "", name: str = "", value: Mapping[str, float] | None = None) -> ReleasePlan:
-    """The plan of a run directory. `data` is a spec of `shortlist.data.load`; none: the run's own. `value` weighs tasks in the value formula; none: the first task alone, which evaluation ranks by.
+    """The plan of a run directory. `data` is a spec of `shortlist.data.load`; none: the run's own. `value` weighs tasks in the value
+    formula; none: the first task alone, which evaluation ranks by.
 
     Raises CheckpointError, ConfigError, and DataError when the data is not what the run was trained on.
     """
