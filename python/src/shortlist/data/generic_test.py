@@ -124,3 +124,16 @@ def test_a_mapping_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "mapping.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"mapping\.json cannot be read"):
         load_generic(tmp_path / "mapping.json")
+
+
+def test_the_mapping_of_the_guide_works(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[4] / "docs" / "guides" / "data.md").read_text(encoding="utf-8")
+    (tmp_path / "mapping.json").write_text(guide.split("```json\n")[1].split("```")[0], encoding="utf-8")
+    (tmp_path / "users.csv").write_text("uid,plan\n1,free\n", encoding="utf-8")
+    items = {"sku": ["a", "b"], "name": ["A", "B"], "tags": ["x|y", None], "price": [1.0, None], "seller": ["s", "t"]}
+    pl.DataFrame(items).write_parquet(tmp_path / "items.parquet")
+    events = {"uid": [1, 2, 1], "sku": ["b", "a", "z"], "kind": ["view", "order", "view"], "at": [1, 2, 3], "query": ["x y", None, ""]}
+    pl.DataFrame(events | {"query_text": events["query"]}).write_parquet(tmp_path / "events.parquet")
+    dataset = load_generic(tmp_path / "mapping.json")
+    assert dataset.report == {"events of unknown items": 1, "events of unknown users": 1}
+    assert len(encode(dataset).item) == 1
