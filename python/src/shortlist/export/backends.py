@@ -9,10 +9,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from shortlist.data.dataset import Array
 from shortlist.errors import ExportError
 from shortlist.export.graphs import FunnelModels, graph_modules, signatures
-from shortlist.export.tables import Tensors
+from shortlist.export.tables import Array, Tensors
 
 
 class Graphs(Protocol):

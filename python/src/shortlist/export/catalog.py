@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
-from shortlist.data.dataset import Array, Dataset, EncodedLog
+from shortlist.data.dataset import Dataset, EncodedLog
 from shortlist.errors import BundleError
-from shortlist.export.tables import Floats, Ints, Tensors, take, take_offsets, take_sorted_texts, take_texts, text_tensors
+from shortlist.export.tables import Array, Floats, Ints, Tensors, take, take_offsets, take_sorted_texts, take_texts, text_tensors
 from shortlist.schema import AVAILABLE_FROM, AVAILABLE_UNTIL, ITEM_ID, TITLE, Column, Op, Schema
 
 # A column's raw values: numbers [I], a text per item, or a list of texts per item.
@@ -50,8 +51,9 @@ class Catalog:
     def read(cls, tensors: Mapping[str, Array], schema: Schema) -> Catalog:
         ids: list[int] | list[str]
         if schema.item_id == "int64":
-            ids = take(tensors, "id", np.int64, (None,)).tolist()
-            if any(left >= right for left, right in zip(ids[:-1], ids[1:], strict=True)):
+            numbers = take(tensors, "id", np.int64, (None,))
+            ids = numbers.tolist()
+            if np.any(np.diff(numbers) <= 0):
                 raise BundleError("item ids are not in ascending order", why="rows are the tie rule", fix="export the release again")
         else:
             ids = take_sorted_texts(tensors, "id")
@@ -61,16 +63,12 @@ class Catalog:
             kind = np.float32 if column.op is Op.NUMBER else np.int64
             inputs[column.name] = take(tensors, f"input.{column.name}", kind, (len(ids), column.width) if column.width else (len(ids),))
             raw[column.name] = _read_raw(tensors, column, len(ids))
-        return cls(
-            ids,
-            inputs,
-            raw,
-            titles=take_texts(tensors, "title") if "title.bytes" in tensors else None,
-            available_from=take(tensors, "available_from", np.int64, (len(ids),)).astype(np.int64) if "available_from" in tensors else None,
-            available_until=take(tensors, "available_until", np.int64, (len(ids),)).astype(np.int64)
-            if "available_until" in tensors
-            else None,
-        )
+
+        def times(name: str) -> Ints | None:
+            return take(tensors, name, np.int64, (len(ids),)).astype(np.int64) if name in tensors else None
+
+        titles = take_texts(tensors, "title") if "title.bytes" in tensors else None
+        return cls(ids, inputs, raw, titles, times("available_from"), times("available_until"))
 
 
 def _raw_tensors(name: str, raw: Raw) -> Tensors:
@@ -89,7 +87,7 @@ def _read_raw(tensors: Mapping[str, Array], column: Column, items: int) -> Raw:
     texts = take_texts(tensors, name)
     if column.op is Op.VOCABULARY_LIST:
         offsets = take_offsets(tensors, f"{name}.rows", end=len(texts), count=items)
-        return [texts[begin:end] for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
+        return [texts[begin:end] for begin, end in pairwise(offsets)]
     if len(texts) != items:
         raise BundleError(f"texts {name!r} have {len(texts)} values", why=f"the catalog has {items} items", fix="export the release again")
     return texts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shortlist.data.dataset import Array
+from shortlist.export.tables import Array
 
 ABSOLUTE = 1e-5
 RELATIVE = 1e-4
@@ -25,7 +25,8 @@ class Tolerance:
     relative: float = RELATIVE
 
     def limit(self, want: Array) -> npt.NDArray[np.float64]:
-        return self.absolute + self.relative * np.abs(want.astype(np.float64))
+        limit: npt.NDArray[np.float64] = self.absolute + self.relative * np.abs(want.astype(np.float64))
+        return limit
 
 
 def tensor_violation(got: Array, want: Array, tolerance: Tolerance) -> str | None:

@@ -178,7 +178,7 @@ class RequestMaker:
         bounds = [times[times > 0] for times in (catalog.available_from, catalog.available_until) if times is not None]
         if bounds and len(all_bounds := np.concatenate(bounds)):
             return int(np.sort(all_bounds)[len(all_bounds) // 2])
-        return max(1, int(self.dataset.events[names.TIME].cast(pl.Int64).max() or 0) + 1)
+        return max(1, int(self.dataset.events[names.TIME].to_numpy().max(initial=0)) + 1)
 
 
 def answers(requests: Sequence[wire.RecommendRequest], funnel: ReferenceFunnel) -> Tensors:

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shortlist.data.dataset import Array
 from shortlist.export.reference import ReferenceFunnel
-from shortlist.export.tables import Tensors
+from shortlist.export.tables import Array, Tensors
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 
 BINS = 10

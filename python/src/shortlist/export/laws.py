@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shortlist.data.dataset import Array
 from shortlist.export.backends import Graphs
 from shortlist.export.compare import Tolerance, tensor_violation
 from shortlist.export.graphs import NOT_ALLOWED
-from shortlist.export.tables import Tensors
+from shortlist.export.tables import Array, Tensors
 from shortlist.schema import ACTION, Column, Op, Schema
 
 BATCH, EVENTS, CANDIDATES = 3, 7, 9

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shortlist.data.dataset import Array
 from shortlist.errors import ShortlistError
 from shortlist.export.compare import Tolerance, order_violation, tensor_violation, worst_ratio
 from shortlist.export.golden import case
 from shortlist.export.queries import decode
 from shortlist.export.reference import ReferenceFunnel, best_first, merge
-from shortlist.export.tables import Tensors
+from shortlist.export.tables import Array, Tensors
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shortlist.data.dataset import Array
 from shortlist.errors import DataError
 from shortlist.export.backends import Graphs
 from shortlist.export.content import Content
 from shortlist.export.queries import ItemId, Query, column_filters, decode
-from shortlist.export.tables import Floats, Ints, Neighbours, PopularLists, Tensors
+from shortlist.export.tables import Array, Floats, Ints, Neighbours, PopularLists, Tensors
 from shortlist.features import encode_value, segment_value, window_start
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
@@ -43,7 +42,7 @@ class ReferenceFunnel:
     def __init__(self, content: Content, graphs: Graphs) -> None:
         content.check()
         self.content, self.graphs = content, graphs
-        self._row_of: dict[ItemId, int] = {item: row for row, item in enumerate(content.catalog.ids)}
+        self._row_of: dict[ItemId, int] = dict(zip(content.catalog.ids, range(len(content.catalog)), strict=True))
         encoded = graphs.run("item_encoder", {f"item_{name}": values for name, values in content.catalog.inputs.items()})
         self.item_vectors, self.item_tokens = encoded["retrieval_vector"], encoded["ranker_token"]
 
@@ -160,10 +159,8 @@ class ReferenceFunnel:
 
     def prerank(self, query_vectors: Array, rows: Ints, cross: Floats) -> Floats:
         vectors = self.item_vectors[rows][np.newaxis]
-        score = self.graphs.run("preranker", {"query_vectors": query_vectors, "retrieval_vector": vectors, "cross": cross[np.newaxis]})[
-            "score"
-        ]
-        return score[0].astype(np.float32)
+        inputs = {"query_vectors": query_vectors, "retrieval_vector": vectors, "cross": cross[np.newaxis]}
+        return np.asarray(self.graphs.run("preranker", inputs)["score"][0], dtype=np.float32)
 
     def encode_history(self, inputs: Tensors) -> tuple[Array, Array]:
         layers, heads, width = self.graphs.cache_shape
@@ -183,7 +180,7 @@ class ReferenceFunnel:
             }
             cache = {"keys": trace["keys"], "values": trace["values"]}
             chunks.append(self.graphs.run("ranker", inputs | cache | candidates)["logits"][0])
-        return np.concatenate(chunks).astype(np.float32)
+        return np.asarray(np.concatenate(chunks), dtype=np.float32)
 
     def value(self, logits: Floats, rows: Ints) -> Floats:
         """The value formula, in float64: sum of weight * p(task)^exponent * item[column]. Scores [kept]."""
@@ -195,7 +192,8 @@ class ReferenceFunnel:
             if term.item_column:
                 values = values * self.content.catalog.inputs[term.item_column][rows].astype(np.float64)
             total += values
-        return total.astype(np.float32)
+        score: Floats = total.astype(np.float32)
+        return score
 
     def limit(self, query: Query) -> int:
         if query.limit > self.content.funnel.max_limit:

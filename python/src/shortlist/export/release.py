@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from shortlist.export.golden import RequestMaker, answers
 from shortlist.export.graphs import FunnelModels, signatures
 from shortlist.export.histograms import histograms
 from shortlist.export.laws import check_laws
+from shortlist.export.model_card import model_card
 from shortlist.export.onnx_export import export_graphs
 from shortlist.export.parity import check_parity
 from shortlist.export.reference import ReferenceFunnel
@@ -35,6 +36,7 @@ class ReleasePlan:
     lineage: pb.Lineage
     metrics: Sequence[pb.Metric] = ()
     gates: Sequence[pb.Gate] = ()
+    facts: Mapping[str, int] = field(default_factory=dict)  # counts of the data, for the model card
     golden_cases: int = 32
     warmup_requests: int = 200
     seed: int = 0
@@ -47,6 +49,7 @@ def export_release(plan: ReleasePlan, repository: Path, *, override: Sequence[st
     """
     draft = prove(plan)
     draft = replace(draft, gates=judge(draft.gates, override))
+    draft = replace(draft, model_card=card_of(draft, plan))
     with writer.staged(repository, draft, created or writer.creation_time()) as directory:
         report = verify(directory)
         if not report.passed:
@@ -81,7 +84,7 @@ def prove(plan: ReleasePlan) -> writer.Draft:
             f"{parity.cases} cases; worst {parity.worst_ratio:.3f} of the tolerance at {parity.worst_at}",
         ),
     )
-    draft = writer.Draft(
+    return writer.Draft(
         name=plan.name,
         content=content,
         graphs=graphs,
@@ -97,11 +100,24 @@ def prove(plan: ReleasePlan) -> writer.Draft:
         metrics=plan.metrics,
         gates=(*plan.gates, *own),
     )
-    return draft
+
+
+def card_of(draft: writer.Draft, plan: ReleasePlan) -> str:
+    return model_card(
+        name=draft.name,
+        content=draft.content,
+        graphs=draft.graphs,
+        signatures=draft.signatures,
+        facts=plan.facts,
+        metrics=draft.metrics,
+        gates=draft.gates,
+        lineage=draft.lineage,
+        histograms=draft.histograms,
+    )
 
 
 def judge(gates: Sequence[pb.Gate], override: Sequence[str]) -> tuple[pb.Gate, ...]:
-    """The gates with `overridden` set. Raises GateError that lists every gate that failed and is not overridden; laws and parity never are."""
+    """The gates with `overridden` set, which laws and parity never are. Raises GateError that lists every gate that failed."""
     judged = []
     for gate in gates:
         overridden = not gate.passed and gate.name in override and gate.name not in ("laws", "parity")

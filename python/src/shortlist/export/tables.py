@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shortlist.data.dataset import Array
 from shortlist.errors import BundleError
 
+Array = npt.NDArray[Any]  # of the type that its name promises
 Tensors = dict[str, Array]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -47,7 +49,7 @@ def take_texts(tensors: Mapping[str, Array], name: str) -> list[str]:
     data = take(tensors, f"{name}.bytes", np.uint8, (None,)).tobytes()
     offsets = take_offsets(tensors, f"{name}.offsets", end=len(data))
     try:
-        return [data[begin:end].decode() for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
+        return [data[begin:end].decode() for begin, end in pairwise(offsets)]
     except UnicodeDecodeError as error:
         raise BundleError(f"texts {name!r} are not UTF-8", why=str(error), fix="export the release again") from error
 
@@ -144,7 +146,7 @@ class PopularLists:
     keys: list[str] | None = None
     table: Ragged | None = None
 
-    def of(self, segment: str | None) -> tuple[Ints, Floats]:
+    def of(self, segment: str | int | None) -> tuple[Ints, Floats]:
         index = _segment_index(self.keys, segment) if self.keys is not None else None
         return (self.rows, self.scores) if index is None or self.table is None else self.table.of(index)
 
@@ -168,7 +170,7 @@ def take_sorted_texts(tensors: Mapping[str, Array], name: str) -> list[str]:
     """Texts in strictly ascending order of their UTF-8 bytes. Raises BundleError."""
     texts = take_texts(tensors, name)
     encoded = [text.encode() for text in texts]
-    if any(left >= right for left, right in zip(encoded[:-1], encoded[1:], strict=True)):
+    if any(left >= right for left, right in pairwise(encoded)):
         raise BundleError(f"texts {name!r} are not in ascending order", why="readers search them", fix="export the release again")
     return texts
 

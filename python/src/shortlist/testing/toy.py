@@ -44,7 +44,7 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     """Untrained models whose scores differ by much more than the tolerance; numbers are standardised by `log` when given."""
     config = config or ToyModelConfig()
     torch.manual_seed(config.seed)
-    tower = TwoTowerConfig(width=config.width, retrieval_width=config.retrieval_width, layers=config.layers, heads=1)
+    tower = TwoTowerConfig(width=config.width, retrieval_width=config.retrieval_width, layers=1, heads=1)
     ranker = RankerConfig(width=config.width, layers=config.layers, heads=config.heads)
     models = FunnelModels(
         schema,
@@ -94,8 +94,8 @@ class ToyConfig:
     prerank_keep: int = 16
     chunk: int = 6
     max_candidates: int = 100
-    golden_cases: int = 16
-    warmup_requests: int = 40
+    golden_cases: int = 40
+    warmup_requests: int = 24
 
 
 def toy_plan(config: ToyConfig | None = None) -> ReleasePlan:

@@ -28,8 +28,8 @@ class ToyDataConfig:
     users: int = 30
     events: int = 400
     item_id: Literal["int64", "string"] = "string"
-    history_max_events: int = 12
-    history_step: int = 4
+    history_max_events: int = 8
+    history_step: int = 3
     seed: int = 0
 
 
@@ -110,7 +110,7 @@ def _users(config: ToyDataConfig, rng: np.random.Generator) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "user_id": [f"user-{number}" for number in range(n)],
-            "gender": rng.choice(["female", "male", None], size=n, p=[0.45, 0.45, 0.1]).tolist(),
+            "gender": [("female", "male", None)[kind] for kind in rng.choice(3, size=n, p=[0.45, 0.45, 0.1])],
             "age": [None if value < 20 else float(value) for value in rng.integers(15, 80, n)],
             "interests": [sorted(rng.choice(CATEGORIES, size=int(rng.integers(0, 4)), replace=False)) for _ in range(n)],
         },

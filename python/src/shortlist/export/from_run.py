@@ -1,0 +1,181 @@
+"""A finished training run and its data as a release plan: catalog, counters, sources, funnel sizes, metrics and quality gates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shortlist.data.counters import count_crosses
+from shortlist.data.dataset import Dataset, EncodedLog, Split
+from shortlist.errors import ConfigError
+from shortlist.export.catalog import catalog_of
+from shortlist.export.content import Content, counter_of
+from shortlist.export.graphs import FunnelModels
+from shortlist.export.release import ReleasePlan
+from shortlist.export.tables import Neighbours, PopularLists
+from shortlist.export.value_formula import parse
+from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
+from shortlist.models.cooccurrence import Cooccurrence
+from shortlist.models.popularity import Popularity, PopularityConfig
+from shortlist.models.preranker import Preranker
+from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.two_tower import TwoTower
+from shortlist.schema import Schema
+
+BASELINES = ("popularity", "cooccurrence")
+
+
+class TrainedModels(Protocol):
+    @property
+    def two_tower(self) -> TwoTower: ...
+    @property
+    def preranker(self) -> Preranker: ...
+    @property
+    def ranker(self) -> AmortizedRanker: ...
+
+
+class TrainedRun(Protocol):
+    """What `shortlist.training.run.load_run` gives. Export does not import training: both are on one level."""
+
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def models(self) -> TrainedModels: ...
+    @property
+    def record(self) -> dict[str, Any]: ...
+
+
+class TrainedData(Protocol):
+    """What `shortlist.training.source.load_source` gives."""
+
+    @property
+    def dataset(self) -> Dataset: ...
+    @property
+    def log(self) -> EncodedLog: ...
+    @property
+    def split(self) -> Split: ...
+    def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseConfig:
+    """What a release adds to a run. Sizes of 0 are taken from the run's offline cascade.
+
+    `value` is a formula (see value_formula.py); empty: the first task's probability. `popular_segment` keeps a list of popular items for
+    each value of a column ("user.gender"). `retrieval_metric` is what the two-tower must win against popularity and co-occurrence.
+    """
+
+    name: str = ""  # of the model; empty: the run's
+    two_tower_limit: int = 0
+    cooccurrence_limit: int = 200
+    popular_limit: int = 100
+    popular_segment: str = ""
+    prerank_keep: int = 0
+    default_limit: int = 10
+    max_limit: int = 1000
+    max_candidates: int = 5000
+    chunk: int = 512
+    value: str = ""
+    retrieval_metric: str = "recall@100"
+    golden_cases: int = 48
+    warmup_requests: int = 300
+
+
+def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | None = None) -> ReleasePlan:
+    """Raises ConfigError when run and data do not belong together, or the run lacks the metric that the gates need."""
+    config = config or ReleaseConfig()
+    record = run.record
+    if record["data"]["digest"] != data.digest():
+        raise ConfigError(
+            f"the run was trained on {record['data']['name']} with digest {record['data']['digest'][:12]}",
+            why=f"the data given has {data.digest()[:12]}",
+            fix="give the data that it was trained on, or train again",
+        )
+    return ReleasePlan(
+        name=config.name or str(record["config"]["name"]),
+        dataset=data.dataset,
+        content=_content(run, data, config),
+        models=FunnelModels(run.schema, run.models.two_tower, run.models.preranker, run.models.ranker),
+        lineage=pb.Lineage(
+            data=str(record["data"]["name"]),
+            data_digest=str(record["data"]["digest"]),
+            code_commit=str(record["commit"]),
+            config_json=json.dumps(record["config"], sort_keys=True),
+            seed=int(record["config"]["seed"]),
+        ),
+        metrics=[
+            pb.Metric(model=model, name=name, split=split, value=value)
+            for split, models in record["metrics"].items()
+            for model, metrics in models.items()
+            for name, value in metrics.items()
+        ],
+        gates=quality_gates(record["metrics"].get("test", {}), config.retrieval_metric),
+        facts={
+            "users": len(data.log.user_ids),
+            "items": len(data.log.item_ids),
+            "events": len(data.log.item),
+            "training events": int((data.split.train_end - data.log.ptr[:-1]).sum()),
+            **{f"loader: {what}": count for what, count in data.dataset.report.items()},
+        },
+        golden_cases=config.golden_cases,
+        warmup_requests=config.warmup_requests,
+        seed=int(record["config"]["seed"]),
+    )
+
+
+def _content(run: TrainedRun, data: TrainedData, config: ReleaseConfig) -> Content:
+    log, split, items = data.log, data.split, len(data.log.item_ids)
+    cascade = run.record["config"]["cascade"]
+    cooccurrence = Cooccurrence.fit(log, split)
+    popular = Popularity.fit(log, split, PopularityConfig(segment=config.popular_segment))
+    return Content(
+        schema=run.schema,
+        funnel=pb.Funnel(
+            sources=[
+                pb.Source(name="two_tower", kind=pb.TWO_TOWER, limit=config.two_tower_limit or int(cascade["retrieve"])),
+                pb.Source(
+                    name="cooccurrence",
+                    kind=pb.COOCCURRENCE,
+                    limit=config.cooccurrence_limit,
+                    history_events=cooccurrence.history_events,
+                    decay=cooccurrence.decay,
+                ),
+                pb.Source(name="popular", kind=pb.POPULAR, limit=config.popular_limit, segment=config.popular_segment),
+            ],
+            prerank_keep=config.prerank_keep or int(cascade["prerank"]),
+            default_limit=config.default_limit,
+            max_limit=config.max_limit,
+            max_candidates=config.max_candidates,
+            chunk=config.chunk,
+        ),
+        formula=parse(config.value or run.schema.tasks[0], run.schema),
+        catalog=catalog_of(data.dataset, log),
+        counters={name: counter_of(table) for name, table in count_crosses(log, split).items()},
+        sources={
+            "cooccurrence": Neighbours.read(cooccurrence.tensors(), items=items),
+            # Filters and seen items shorten a list, so it is longer than its source's limit.
+            "popular": PopularLists.read(popular.tensors(10 * config.popular_limit), segmented=bool(config.popular_segment), items=items),
+        },
+    )
+
+
+def quality_gates(metrics: Mapping[str, Mapping[str, float]], retrieval_metric: str) -> list[pb.Gate]:
+    """The two-tower must beat both baselines at retrieval, and the whole funnel must not rank worse than the two-tower alone."""
+    gates = [_beats("two_tower", baseline, retrieval_metric, metrics) for baseline in BASELINES]
+    return [*gates, _beats("cascade", "two_tower", "ndcg@10", metrics)]
+
+
+def _beats(model: str, baseline: str, metric: str, metrics: Mapping[str, Mapping[str, float]]) -> pb.Gate:
+    try:
+        ours, theirs = metrics[model][metric], metrics[baseline][metric]
+    except KeyError as error:
+        raise ConfigError(
+            f"the run has no {metric!r} of {model} and {baseline} on the test split",
+            why=f"{error} is missing; it has { ({name: sorted(values) for name, values in metrics.items()}) }",
+            fix="choose another metric, or train again with this version",
+        ) from error
+    return pb.Gate(
+        name=f"{model} beats {baseline}", passed=ours > theirs, detail=f"{metric} {ours:.4f} against {theirs:.4f} on the test split"
+    )
