@@ -111,7 +111,7 @@ def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | No
             for model, metrics in models.items()
             for name, value in metrics.items()
         ],
-        gates=quality_gates(record["metrics"].get("test", {}), config.retrieval_metric),
+        gates=quality_gates(record["metrics"].get("validation", {}), config.retrieval_metric),
         facts={
             "users": len(data.log.user_ids),
             "items": len(data.log.item_ids),
@@ -162,7 +162,10 @@ def _content(run: TrainedRun, data: TrainedData, config: ReleaseConfig) -> Conte
 
 
 def quality_gates(metrics: Mapping[str, Mapping[str, float]], retrieval_metric: str) -> list[pb.Gate]:
-    """The two-tower must beat both baselines at retrieval, and the whole funnel must not rank worse than the two-tower alone."""
+    """The two-tower must beat both baselines at retrieval, and the whole funnel must rank better than the two-tower alone.
+
+    `metrics` are those of the validation split: deciding on the test split would spoil it.
+    """
     gates = [_beats("two_tower", baseline, retrieval_metric, metrics) for baseline in BASELINES]
     return [*gates, _beats("cascade", "two_tower", "ndcg@10", metrics)]
 
@@ -172,10 +175,10 @@ def _beats(model: str, baseline: str, metric: str, metrics: Mapping[str, Mapping
         ours, theirs = metrics[model][metric], metrics[baseline][metric]
     except KeyError as error:
         raise ConfigError(
-            f"the run has no {metric!r} of {model} and {baseline} on the test split",
+            f"the run has no {metric!r} of {model} and {baseline} on the validation split",
             why=f"{error} is missing; it has { ({name: sorted(values) for name, values in metrics.items()}) }",
             fix="choose another metric, or train again with this version",
         ) from error
     return pb.Gate(
-        name=f"{model} beats {baseline}", passed=ours > theirs, detail=f"{metric} {ours:.4f} against {theirs:.4f} on the test split"
+        name=f"{model} beats {baseline}", passed=ours > theirs, detail=f"{metric} {ours:.4f} against {theirs:.4f} on the validation split"
     )

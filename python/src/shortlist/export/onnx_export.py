@@ -6,6 +6,11 @@ in every run.
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from onnx import ModelProto, TensorProto, checker, helper
 
@@ -44,22 +49,37 @@ def _export(name: str, module: Graph, signature: Signature) -> ModelProto:
     dims = {letter: torch.export.Dim(letter, min=0 if letter == "P" else 1) for letter in _SIZES}
     shapes = tuple({axis: dims[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in signature.inputs)
     try:
-        program = torch.onnx.export(
-            module,
-            tuple(_example(spec) for spec in signature.inputs),
-            dynamic_shapes=(shapes,),
-            input_names=[spec.name for spec in signature.inputs],
-            output_names=[spec.name for spec in signature.outputs],
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                tuple(_example(spec) for spec in signature.inputs),
+                dynamic_shapes=(shapes,),
+                input_names=[spec.name for spec in signature.inputs],
+                output_names=[spec.name for spec in signature.outputs],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
     except Exception as error:
         raise ExportError(f"graph {name} cannot be exported", why=str(error), fix="use operations that ONNX can express") from error
     if program is None:
         raise ExportError(f"graph {name} cannot be exported", why="the exporter returned nothing")
     return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the exporter: it warns of axis names that it merges and of packages that it does not need. `check` judges the result."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _example(spec: Spec) -> torch.Tensor:

@@ -8,7 +8,8 @@ from shortlist.errors import ConfigError
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.schema import Op, Schema
 
-_FACTOR = re.compile(r"(?P<number>\d+(\.\d+)?(e[+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)(\^(?P<exponent>\d+(\.\d+)?))?")
+_PLUS = re.compile(r"(?<!\de)\+")  # not the sign of an exponent: 1e+3
+_FACTOR = re.compile(r"(?P<number>-?\d+(\.\d+)?(e[+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)(\^(?P<exponent>\d+(\.\d+)?))?")
 
 
 def parse(text: str, schema: Schema) -> pb.ValueFormula:
@@ -16,7 +17,7 @@ def parse(text: str, schema: Schema) -> pb.ValueFormula:
 
     Raises ConfigError that quotes the part it cannot read.
     """
-    return pb.ValueFormula(terms=[_term(part.strip(), schema) for part in text.split("+")])
+    return pb.ValueFormula(terms=[_term(part.strip(), schema) for part in _PLUS.split(text)])
 
 
 def to_text(formula: pb.ValueFormula) -> str:
@@ -45,8 +46,8 @@ def _term(part: str, schema: Schema) -> pb.ValueTerm:
 
 
 def _term_text(term: pb.ValueTerm) -> str:
-    factors = [f"{term.weight:g}"] if term.weight != 1 else []
-    factors.append(term.task if term.exponent == 1 else f"{term.task}^{term.exponent:g}")
+    factors = [f"{term.weight:.12g}"] if term.weight != 1 else []
+    factors.append(term.task if term.exponent == 1 else f"{term.task}^{term.exponent:.12g}")
     return "*".join([*factors, *([term.item_column] if term.item_column else [])])
 
 
