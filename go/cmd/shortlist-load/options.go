@@ -34,7 +34,7 @@ type options struct {
 
 func defaults() *options {
 	return &options{
-		Address: "127.0.0.1:8500", Arrivals: arrival.Poisson, Rates: []float64{50}, Duration: 10 * time.Second, WarmUp: 3 * time.Second,
+		Address: "127.0.0.1:7070", Arrivals: arrival.Poisson, Rates: []float64{50}, Duration: 10 * time.Second, WarmUp: 3 * time.Second,
 		Mix: trace.Mix{Seed: 1}, Deadline: time.Second, Connections: 2, MaxInFlight: 4096,
 		Requests: 20000, Callers: 4, GrowthMB: 50,
 	}
@@ -83,7 +83,7 @@ func addressFault(address string, allowRemote bool) string {
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || port == "" {
-		return fmt.Sprintf("-address %q is not host:port; write one like 127.0.0.1:8500", address)
+		return fmt.Sprintf("-address %q is not host:port; write one like 127.0.0.1:7070", address)
 	}
 	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) || allowRemote {
 		return ""

@@ -21,16 +21,30 @@ func (s *Step) Void() []string {
 	if s.Unsent > 0 {
 		reasons = append(reasons, fmt.Sprintf("%d of %d calls were not sent: the cap on calls in flight was reached; raise -max-in-flight or lower the rate", s.Unsent, s.Due))
 	}
-	p99 := max(s.Latency.Quantile(0.99), s.Failure.Quantile(0.99))
-	limit := max(lateFloor, time.Duration(lateShare*float64(p99)))
-	if late := s.Late.Quantile(0.99); late > limit {
-		reasons = append(reasons, fmt.Sprintf("1%% of the calls left %s or more after they were due (limit %s): give the generator idle cores or lower the rate", late, limit))
+	if reason := s.lateness(); reason != "" {
+		reasons = append(reasons, reason)
 	}
 	if s.CPU > BusyLimit {
 		reasons = append(reasons, fmt.Sprintf("the generator used %.0f%% of its cores (limit %.0f%%): give it more cores or lower the rate", s.CPU*100, BusyLimit*100))
 	}
 	return reasons
 }
+
+// lateness compares the late sends with the latency that they are part of. Fewer than 100 calls have no p99.
+func (s *Step) lateness() string {
+	if s.Late.Count() < 100 {
+		return ""
+	}
+	p99 := max(s.Latency.Quantile(0.99), s.Failure.Quantile(0.99))
+	limit := max(lateFloor, time.Duration(lateShare*float64(p99)))
+	late := s.Late.Quantile(0.99)
+	if late <= limit {
+		return ""
+	}
+	return fmt.Sprintf("1%% of the calls left %.1f ms or more after they were due (limit %.1f ms): give the generator idle cores or lower the rate", ms(late), ms(limit))
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // Notes list what a reader must know of figures that stand.
 func (s *Step) Notes() []string {

@@ -34,9 +34,8 @@ const maxCurves = 6
 func (l *Load) WriteHTML(w io.Writer) error {
 	return render(w, struct {
 		*Load
-		Charts  []Chart
-		Soak    *Soak
-		Palette [palette]struct{}
+		Charts []Chart
+		Soak   *Soak
 	}{Load: l, Charts: l.charts()})
 }
 

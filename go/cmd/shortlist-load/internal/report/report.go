@@ -135,11 +135,11 @@ func percentiles(h drive.Histogram) Percentiles {
 	return Percentiles{Count: h.Count(), Mean: h.Mean().Microseconds(), P50: at(0.5), P90: at(0.9), P99: at(0.99), P999: at(0.999), Max: h.Max().Microseconds()}
 }
 
-// curve samples quantiles evenly on the scale of nines (0, 0.9, 0.99 ...), as far as the count supports.
+// curve samples quantiles evenly on the scale of nines (0.9, 0.99 ...), as far as the count supports.
 func curve(h drive.Histogram) []Point {
 	var points []Point
 	const perNine = 16
-	for i := 0; ; i++ {
+	for i := 1; ; i++ {
 		q := 1 - pow10(-float64(i)/perNine)
 		if float64(h.Count())*(1-q) < 1 {
 			return points

@@ -90,8 +90,7 @@ func (s *Soak) WriteHTML(w io.Writer) error {
 		Void     bool
 		Charts   []Chart
 		Soak     *Soak
-		Palette  [palette]struct{}
-	}{s.Header, s.Releases, len(s.Reasons) > 0, []Chart{s.memoryChart()}, s, [palette]struct{}{}})
+	}{s.Header, s.Releases, len(s.Reasons) > 0, []Chart{s.memoryChart()}, s})
 }
 
 // PerSecond is the rate of answers.
