@@ -109,8 +109,10 @@ def _check_types(problems: Problems, frame: str, rows: pl.DataFrame, kinds: dict
         if name not in rows.columns:
             continue
         dtype = rows.schema[name]
-        if not (dtype.is_integer() or _is_text(dtype)):
+        if not (_is_whole(dtype) or _is_text(dtype)):
             problems.add(f"{frame}.{name}", f"has the type {dtype}", fix="use integers or text")
+        if dtype == pl.UInt64 and (rows[name] >= 1 << 63).any():
+            problems.add(f"{frame}.{name}", "has ids of 2^63 and above", fix="use signed 64 bit integers or text")
         nulls = rows[name].null_count()
         if nulls:
             problems.add(
@@ -120,7 +122,7 @@ def _check_types(problems: Problems, frame: str, rows: pl.DataFrame, kinds: dict
         if name not in rows.columns:
             continue
         dtype = rows.schema[name]
-        allowed = {"int64": dtype.is_integer(), "string": _is_text(dtype), "number": dtype.is_numeric()}
+        allowed = {"int64": _is_whole(dtype), "string": _is_text(dtype), "number": dtype.is_numeric()}
         if not allowed[kind]:
             problems.add(f"{frame}.{name}", f"has the type {dtype}, not {kind}", fix="cast it in the loader")
     if names.TIME in rows.columns:
@@ -129,7 +131,7 @@ def _check_types(problems: Problems, frame: str, rows: pl.DataFrame, kinds: dict
 
 def _check_time(problems: Problems, frame: str, time: pl.Series) -> None:
     where = f"{frame}.{names.TIME}"
-    if not time.dtype.is_integer():
+    if not _is_whole(time.dtype):
         problems.add(where, f"has the type {time.dtype}", fix="use whole unix seconds, e.g. dt.epoch('s')")
         return
     outside = int((time.is_null() | (time < 0) | (time >= 1 << 40)).fill_null(True).sum())
@@ -137,6 +139,10 @@ def _check_time(problems: Problems, frame: str, time: pl.Series) -> None:
         problems.add(
             where, f"is missing, negative or past the year 36000 in {outside} of {len(time)} rows", fix="use seconds, not milliseconds"
         )
+
+
+def _is_whole(dtype: pl.DataType) -> bool:
+    return dtype.is_integer() and dtype not in (pl.Int128, pl.UInt128)
 
 
 def _is_text(dtype: pl.DataType) -> bool:

@@ -152,9 +152,9 @@ def count_crosses(log: EncodedLog, split: Split) -> dict[str, CounterTable]:
 def event_segments(log: EncodedLog, segment: str, events: Ints) -> Ints:
     """Segment ids of events (absolute indices), of the same shape; -1 is none. For `LAST_ITEM` the item of the user's event before."""
     if segment == LAST_ITEM:
-        return _items_before(log, events, event_users(log)[events])
+        return _items_before(log, events, event_users(log, events))
     named = _named(log, segment)
-    return named.ids[events] if segment.startswith("context.") else named.ids[event_users(log)[events]]
+    return named.ids[events if segment.startswith("context.") else event_users(log, events)]
 
 
 def request_segments(log: EncodedLog, segment: str, requests: Ints) -> Ints:

@@ -86,13 +86,15 @@ def _sorted_by_id(problems: Problems, frame: str, rows: pl.DataFrame, key: str) 
 
 def _id_array(ids: pl.Series) -> Array:
     """Integers as int64; text as objects, because fixed-width numpy text would drop trailing NULs."""
-    return ids.to_numpy() if ids.dtype == pl.Int64 else np.array(ids.to_list(), dtype=object)
+    return ids.to_numpy(writable=True) if ids.dtype == pl.Int64 else np.array(ids.to_list(), dtype=object)
 
 
 def _rows_of(problems: Problems, frame: str, rows: pl.DataFrame, ids: pl.Series, target: str) -> Ints:
     """Row in `ids` of every value; unknown ones become -1 and a problem."""
     values = rows[ids.name].cast(ids.dtype)
-    found = values.replace_strict(ids.unique(maintain_order=True), np.arange(ids.n_unique()), default=-1, return_dtype=pl.Int64).to_numpy()
+    found = values.replace_strict(ids.unique(maintain_order=True), np.arange(ids.n_unique()), default=-1, return_dtype=pl.Int64).to_numpy(
+        writable=True
+    )
     unknown = found < 0
     if unknown.any():
         row = int(unknown.argmax())
@@ -123,7 +125,7 @@ def _actions(problems: Problems, values: pl.Series, schema: Schema) -> Ints:
     known = values.cast(pl.String).replace_strict(
         list(schema.actions), np.arange(1, len(schema.actions) + 1), default=0, return_dtype=pl.Int64
     )
-    encoded = known.fill_null(0).to_numpy()
+    encoded = known.fill_null(0).to_numpy(writable=True)
     unknown = encoded == 0
     if unknown.any():
         row = int(unknown.argmax())
@@ -135,7 +137,7 @@ def _actions(problems: Problems, values: pl.Series, schema: Schema) -> Ints:
 def _values(problems: Problems, events: pl.DataFrame) -> npt.NDArray[np.float32]:
     if names.VALUE not in events.columns:
         return np.zeros(len(events), dtype=np.float32)
-    value = events[names.VALUE].cast(pl.Float32).fill_null(0.0).to_numpy()
+    value = events[names.VALUE].cast(pl.Float32).fill_null(0.0).to_numpy(writable=True)
     bad = ~np.isfinite(value)
     if bad.any():
         problems.add("events.value", f"is not finite in {int(bad.sum())} of {len(value)} rows", fix="use null where no money changed hands")

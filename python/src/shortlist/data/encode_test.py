@@ -146,3 +146,45 @@ def test_vocabularies() -> None:
     assert infer_vocabulary(pl.Series([["x", "y"], [], None, ["y"]])) == ("y", "x")
     assert infer_vocabulary(pl.Series([10, 9, 10])) == ("10", "9")
     assert id_vocabulary(pl.Series([10, 9, 100])) == ("9", "10", "100")
+
+
+VALUES: st.SearchStrategy[pl.Series] = st.one_of(
+    st.lists(st.none() | st.integers(-(2**63), 2**64 - 1), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.Int128)),
+    st.lists(st.none() | st.integers(0, 2**64 - 1), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.UInt64)),
+    st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.Int64)),
+    st.lists(st.none() | st.floats(), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.Float64)),
+    st.lists(st.none() | st.text(max_size=3), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.String)),
+    st.lists(st.none() | st.binary(max_size=3), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.Binary)),
+    st.lists(st.none() | st.booleans(), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.Boolean)),
+    st.lists(st.none() | st.dates(), min_size=3, max_size=3).map(lambda v: pl.Series(v, dtype=pl.Date)),
+    st.lists(st.none() | st.lists(st.text(max_size=2), max_size=2), min_size=3, max_size=3).map(
+        lambda v: pl.Series(v, dtype=pl.List(pl.String))
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["users", "items", "events", "impressions"]), VALUES, st.data())
+def test_any_garbage_in_a_column_is_encoded_or_refused_but_never_crashes(frame: str, values: pl.Series, data: st.DataObject) -> None:
+    dataset = replace(small(), events=small().events.head(3))
+    rows = getattr(dataset, frame)
+    name = data.draw(st.sampled_from(rows.columns))
+    rows = data.draw(st.sampled_from([rows.with_columns(values.alias(name)), rows.drop(name), rows.head(0)]))
+    try:
+        log = encode(replace(dataset, **{frame: rows}))
+    except DataError:
+        return
+    assert (log.item >= 0).all()
+    assert np.isfinite(log.items["price"]).all()
+    assert np.isfinite(log.value).all()
+
+
+def test_arrays_can_be_written_to() -> None:
+    log = encode(small())
+    pages = log.impressions
+    assert pages is not None
+    own = [getattr(log, name) for name in ("user_ids", "item_ids", "ptr", "item", "action", "time", "value")]
+    own += [pages.ptr, pages.user, pages.history_end, pages.time, pages.item, pages.position, pages.labels]
+    for array in (*own, *log.users.values(), *log.items.values(), *log.context.values(), *pages.context.values()):
+        assert array.flags.writeable  # torch.from_numpy warns otherwise
+        assert array.flags.c_contiguous

@@ -27,8 +27,10 @@ def leave_one_out(log: EncodedLog) -> Split:
 def by_time(log: EncodedLog, validation_start: int, test_start: int) -> Split:
     """Events before `validation_start` train, those from `test_start` are test, those between are validation.
 
-    Times are in the log's unit; ranks within a user's sequence (ml-1m) are no common clock, so split such logs by `leave_one_out`.
+    Times are in the log's unit. Raises DataError when they are ranks within each user's sequence (ml-1m): those are no common clock.
     """
+    if np.array_equal(log.time, np.arange(len(log.item)) - np.repeat(log.ptr[:-1], np.diff(log.ptr))):
+        raise DataError(f"{log.name} cannot be split by time", why="its times are ranks in each user's sequence", fix="use leave_one_out")
     if validation_start >= test_start:
         raise DataError(f"validation_start {validation_start} is not before test_start {test_start}", fix="swap or move them")
     user = event_users(log)
@@ -40,9 +42,11 @@ def by_time(log: EncodedLog, validation_start: int, test_start: int) -> Split:
     return _not_empty(log, split, f"a part of the split at {validation_start} and {test_start} is empty: {span}", "move the times")
 
 
-def event_users(log: EncodedLog) -> Ints:
-    """User row of every event, [E]."""
-    return np.repeat(np.arange(len(log.user_ids)), np.diff(log.ptr))
+def event_users(log: EncodedLog, events: Ints | None = None) -> Ints:
+    """User row of every event [E], or of the given ones in their shape."""
+    if events is None:
+        return np.repeat(np.arange(len(log.user_ids)), np.diff(log.ptr))
+    return np.searchsorted(log.ptr, events, side="right") - 1
 
 
 def training_mask(log: EncodedLog, split: Split) -> npt.NDArray[np.bool_]:
@@ -55,16 +59,16 @@ def training_view(log: EncodedLog, split: Split) -> EncodedLog:
     """The log as it was before the split: training events, and the requests before `split.times` (none when the split is not by time)."""
     mask = training_mask(log, split)
     kept = np.concatenate([[0], np.cumsum(mask)])
-    requests = None
+    requests, before = None, np.zeros(0, dtype=bool)
     if log.impressions is not None and split.times is not None:
         before = log.impressions.time < split.times[0]
         requests = select_requests(log.impressions, before)
         requests = replace(requests, history_end=kept[requests.history_end])
-    segments = {}
+    segments = dict(log.segments)
     for name, segment in log.segments.items():
-        by_event = name.startswith("context.")
-        asked = segment.requests[before] if segment.requests is not None and requests is not None else None
-        segments[name] = replace(segment, ids=segment.ids[mask] if by_event else segment.ids, requests=asked)
+        if name.startswith("context."):
+            asked = segment.requests[before] if segment.requests is not None and requests is not None else None
+            segments[name] = replace(segment, ids=segment.ids[mask], requests=asked)
     return replace(
         log,
         ptr=kept[log.ptr],

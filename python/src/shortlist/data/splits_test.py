@@ -49,6 +49,11 @@ def test_times_must_rise(validation: int, test: int) -> None:
         by_time(encode(small()), validation, test)
 
 
+def test_ranks_are_no_clock() -> None:
+    with pytest.raises(DataError, match="ranks"):
+        by_time(replace(encode(small()), time=np.array([0, 0, 1, 2])), 1, 2)
+
+
 def test_an_empty_part_is_refused() -> None:
     with pytest.raises(DataError, match="0 training, 1 validation and 3 test events"):
         by_time(replace(encode(small()), time=np.array([11, 12, 12, 12])), 11, 12)
