@@ -27,7 +27,7 @@ commands
   version               print the version
 
 flags
-  -config FILE          YAML file with settings (also SHORTLIST_CONFIG)
+  -config=FILE          YAML file with settings (also SHORTLIST_CONFIG)
   -print-config         print the effective settings and exit
   -check-config         exit with code 0 when the settings are valid, else list every fault
   -KEY=VALUE            any setting, by the key that -print-config shows; also SHORTLIST_<KEY>, dots as underscores
@@ -95,7 +95,7 @@ func ownFlags(arguments, environment []string) (own, []string) {
 		}
 	}
 	var rest []string
-	for i := 0; i < len(arguments); i++ {
+	for i := range arguments {
 		word := strings.TrimPrefix(strings.TrimPrefix(arguments[i], "-"), "-")
 		file, isFile := strings.CutPrefix(word, "config=")
 		switch {
@@ -109,15 +109,8 @@ func ownFlags(arguments, environment []string) (own, []string) {
 			o.help = true
 		case isFile:
 			o.file = file
-		case word == "config" && i+1 < len(arguments):
-			i++
-			o.file = arguments[i]
 		default:
 			rest = append(rest, arguments[i])
-			if !strings.Contains(word, "=") && i+1 < len(arguments) && !strings.HasPrefix(arguments[i+1], "-") {
-				i++
-				rest = append(rest, arguments[i])
-			}
 		}
 	}
 	return o, rest

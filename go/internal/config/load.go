@@ -39,7 +39,7 @@ func (f Faults) Error() string {
 type Source struct {
 	File  string   // path of a YAML file; empty for none
 	Env   []string // as os.Environ
-	Flags []string // -key=value or -key value; what comes after the first other word is returned
+	Flags []string // -key=value, or -key for true; the first other word and what comes after it are returned
 }
 
 // Load reads the configuration and validates it. It returns the words after the flags, and the variables
@@ -157,8 +157,7 @@ func (l *loader) env(environment []string) (unknown []string) {
 }
 
 func (l *loader) flags(arguments []string) (rest []string) {
-	for i := 0; i < len(arguments); i++ {
-		word := arguments[i]
+	for i, word := range arguments {
 		if word == "--" {
 			return arguments[i+1:]
 		}
@@ -166,15 +165,11 @@ func (l *loader) flags(arguments []string) (rest []string) {
 			return arguments[i:]
 		}
 		name, text, ok := strings.Cut(strings.TrimLeft(word, "-"), "=")
-		if !ok {
-			if k, known := l.byName[name]; known && k.field.Kind() == reflect.Bool {
-				text = "true"
-			} else if i++; i < len(arguments) {
-				text = arguments[i]
-			} else {
-				l.fault(name, "flag has no value", fmt.Sprintf("write -%s=VALUE", name))
-				return nil
-			}
+		if k, known := l.byName[name]; !ok && known && k.field.Kind() == reflect.Bool {
+			text = "true"
+		} else if !ok && known {
+			l.fault(name, "flag has no value", fmt.Sprintf("write -%s=VALUE", name))
+			continue
 		}
 		l.set(name, text, "flags")
 	}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/config"
+	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+	"github.com/shortlist-serving/shortlist/go/internal/repository"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
+)
+
+// Sizes of the benchmark: candidates and history events of one request.
+const benchCandidates, benchHistory = 1000, 200
+
+// BenchmarkRank compares the service time of Rank, one request at a time, with the sum of the times of its
+// graphs, run one after the other on the same inputs in the same process. Rounds alternate, so that both
+// see the same machine. SHORTLIST_BENCH_MODELS names a models/<name> folder; the promise is for D=64, L=2.
+func BenchmarkRank(b *testing.B) {
+	models := os.Getenv("SHORTLIST_BENCH_MODELS")
+	if models == "" {
+		b.Skip("SHORTLIST_BENCH_MODELS is not set: name the folder of a model with at least 1,000 items and a window of 200 events")
+	}
+	cfg := &config.Config{Models: models}
+	cfg.EnsureDefaults()
+	cfg.Models = models
+	cfg.Runtime.Library = library(b)
+	e, err := newEngine(cfg, nil, nil, telemetry.NewLogger(io.Discard, "error"), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := e.close(); err != nil {
+			b.Error(err)
+		}
+	}()
+	if err := e.repository.Open(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	snapshot, unpin, err := e.repository.Acquire()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unpin()
+	q := benchQuery(b, snapshot)
+	raw := newRawRun(b, snapshot, q)
+
+	var service, graphs time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		start := time.Now()
+		result, err := e.funnel.Answer(context.Background(), q)
+		service += time.Since(start)
+		if err != nil || result.Coverage.Rung != rank.RungFull || len(result.Rows) == 0 {
+			b.Fatalf("%v %+v", err, result)
+		}
+		start = time.Now()
+		raw.run(b)
+		graphs += time.Since(start)
+	}
+	n := float64(b.N)
+	b.ReportMetric(service.Seconds()*1e3/n, "service-ms/op")
+	b.ReportMetric(graphs.Seconds()*1e3/n, "graphs-ms/op")
+	b.ReportMetric(service.Seconds()/graphs.Seconds(), "service/graphs")
+}
+
+// benchQuery ranks random items for a random history.
+func benchQuery(b *testing.B, s *repository.Snapshot) *rank.Query {
+	random := rand.New(rand.NewPCG(1, 2))
+	items := s.Bundle.Catalog.Len()
+	if items < benchCandidates || s.Bundle.Manifest.GetSchema().GetHistory().GetMaxEvents() < benchHistory {
+		b.Skipf("the release has %d items and a window of %d events: the benchmark needs %d and %d", items,
+			s.Bundle.Manifest.GetSchema().GetHistory().GetMaxEvents(), benchCandidates, benchHistory)
+	}
+	pick := func(n int) rank.ItemIDs {
+		rows := make([]int64, n)
+		for i, row := range random.Perm(items)[:n] {
+			rows[i] = int64(row)
+		}
+		return s.Bundle.Catalog.IDs(rows)
+	}
+	candidates := pick(benchCandidates)
+	return &rank.Query{Mode: rank.Rank, Candidates: &candidates, History: &rank.History{Items: pick(benchHistory)}, Time: 1_760_000_000, Limit: 100}
+}
+
+// rawRun is the graphs of a Rank call with everything prepared.
+type rawRun struct {
+	sessions []runtime.Session
+	inputs   [][]runtime.Tensor
+	outputs  [][]runtime.Tensor
+}
+
+func (r *rawRun) add(b *testing.B, session runtime.Session, named map[string]runtime.Tensor, output runtime.Tensor, more ...runtime.Tensor) {
+	inputs := make([]runtime.Tensor, len(session.Inputs()))
+	for i, spec := range session.Inputs() {
+		tensor, ok := named[spec.Name]
+		if !ok {
+			b.Fatalf("no tensor for input %s", spec.Name)
+		}
+		inputs[i] = tensor
+	}
+	r.sessions = append(r.sessions, session)
+	r.inputs = append(r.inputs, inputs)
+	r.outputs = append(r.outputs, append([]runtime.Tensor{output}, more...))
+}
+
+func (r *rawRun) run(b *testing.B) {
+	for i, session := range r.sessions {
+		if err := session.Run(context.Background(), r.inputs[i], r.outputs[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func newRawRun(b *testing.B, s *repository.Snapshot, q *rank.Query) *rawRun {
+	encoder, err := feature.NewEncoder(s.Bundle.Manifest.GetSchema(), s.Bundle.Catalog)
+	if err != nil {
+		b.Fatal(err)
+	}
+	history, err := encoder.History(*q.History, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	columns, err := encoder.Columns(q.User, q.Context)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rows, err := s.Bundle.Catalog.Rows(nil, *q.Candidates, "candidates")
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, n, m := s.Dims, int64(history.Length), int64(len(rows))
+	named := map[string]runtime.Tensor{"history_length": runtime.Ints([]int64{n}, 1)}
+	for i, name := range encoder.HistoryNames() {
+		named[name] = history.Tensors[i]
+	}
+	for i, name := range encoder.ColumnNames() {
+		named[name] = columns[i]
+	}
+	floats := func(shape ...int64) runtime.Tensor {
+		return runtime.Floats(make([]float32, runtime.Elements(shape)), shape...)
+	}
+	run := &rawRun{}
+	query := floats(1, d.Q, d.K)
+	run.add(b, s.QueryEncoder, named, query)
+	vectors, cross, prerank := floats(1, m, d.K), floats(1, m, d.C), floats(1, m)
+	stage.Gather(vectors.F32, s.RetrievalVectors, rows, d.K)
+	run.add(b, s.Preranker, map[string]runtime.Tensor{"query_vectors": query, "retrieval_vector": vectors, "cross": cross}, prerank)
+	named["past_keys"], named["past_values"] = floats(1, d.L, d.H, 0, d.X), floats(1, d.L, d.H, 0, d.X)
+	keys, values := floats(1, d.L, d.H, n, d.X), floats(1, d.L, d.H, n, d.X)
+	run.add(b, s.HistoryEncoder, named, keys, values)
+	named["keys"], named["values"] = keys, values
+	chunk := int64(s.Bundle.Manifest.GetFunnel().GetChunk())
+	for from := int64(0); from < m; from += chunk {
+		size := min(chunk, m-from)
+		tokens := floats(1, size, d.D)
+		stage.Gather(tokens.F32, s.RankerTokens, rows[from:from+size], d.D)
+		named["ranker_token"], named["cross"] = tokens, runtime.Floats(cross.F32[from*d.C:(from+size)*d.C], 1, size, d.C)
+		named["prerank_score"] = runtime.Floats(prerank.F32[from:from+size], 1, size)
+		run.add(b, s.Ranker, named, floats(1, size, d.T))
+	}
+	return run
+}
