@@ -1,0 +1,122 @@
+"""Markdown reports of measurements, named theme_hardware_date.md: a figure without machine, versions, date and command is worth nothing."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# What the service may add to raw graph time at 1,000 candidates, D=64, L=2, N=200.
+SERVICE_LIMIT = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    lines: list[str]
+
+
+def service_section(output: str, command: str) -> Section:
+    """From the metrics that BenchmarkRank prints; the median over its rounds."""
+    rounds: dict[str, list[float]] = {}
+    for value, unit in re.findall(r"([\d.]+(?:e[+-]\d+)?) (service-ms/op|graphs-ms/op|service/graphs|allocs/op)", output):
+        rounds.setdefault(unit, []).append(float(value))
+    if "service/graphs" not in rounds:
+        sys.exit("bench: BenchmarkRank printed no service/graphs; was it skipped? Its output is above")
+    median = {unit: statistics.median(values) for unit, values in rounds.items()}
+    ratios = rounds["service/graphs"]
+    verdict = "kept" if median["service/graphs"] <= SERVICE_LIMIT else "NOT KEPT"
+    return Section(
+        "Service time against the graphs alone",
+        [
+            "Rank of 1,000 candidates with a history of 200 events, one request at a time, against its graphs run one after the other on the",
+            f"same inputs in the same process. Medians of {len(ratios)} rounds.",
+            "",
+            "| service | graphs | service / graphs | lowest..highest | promise | allocations |",
+            "|---:|---:|---:|---:|---|---:|",
+            f"| {median['service-ms/op']:.3f} ms | {median['graphs-ms/op']:.3f} ms | {median['service/graphs']:.3f} | {min(ratios):.3f}..{max(ratios):.3f} "
+            f"| at most {SERVICE_LIMIT}: {verdict} | {median.get('allocs/op', 0):.0f} |",
+            "",
+            f"Command: `{command}`",
+        ],
+    )
+
+
+def memory_section(path: Path) -> Section:
+    """From the JSON of a soak."""
+    soak = json.loads(path.read_text())
+    lines = [
+        f"{soak['requests']:,} requests of random shapes ({', '.join(f'{k} {v}' for k, v in soak['settings'].items() if k in SHAPES)}), "
+        f"{soak['answered']:,} answered, in {soak['seconds']:.0f} s. Growth is the median of the last tenth of the samples",
+        "after the warm-up (the first fifth) less the median of their first tenth.",
+        "",
+        "| growth | limit | after warm-up | at the end | peak | verdict |",
+        "|---:|---:|---:|---:|---:|---|",
+        f"| {soak['growth_mb']:.1f} MB | {soak['limit_mb']:g} MB | {soak['first_mb']:.1f} MB | {soak['last_mb']:.1f} MB | {soak['peak_mb']:.1f} MB "
+        f"| {'passed' if soak['passed'] else 'FAILED'} |",
+        "",
+        f"Codes: {soak['codes']}; rungs: {soak['rungs']}; seed {soak['seed']}.",
+        *(f"VOID: {reason}" for reason in soak["void_reasons"] or []),
+        "",
+        f"Command: `{' '.join(relative(word) for word in soak['command'])}`",
+    ]
+    return Section("Resident memory", lines)
+
+
+SHAPES = ("calls", "candidates", "history", "callers")
+
+
+def machine(model: Path) -> list[tuple[str, str]]:
+    """Facts of the machine and the versions of what was measured."""
+
+    def run(*command: str) -> str:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    changed = " with uncommitted changes" if run("git", "status", "--porcelain", "--untracked-files=no") else ""
+    load = Path("/proc/loadavg").read_text().split()[:3]
+    return [
+        ("date", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("commit", (run("git", "rev-parse", "HEAD") or "unknown") + changed),
+        ("CPU", cpu_name()),
+        ("cores", str(len(re.findall(r"^processor", Path("/proc/cpuinfo").read_text(), flags=re.M)))),
+        ("load average at the end", " ".join(load)),
+        ("kernel", platform.release()),
+        ("Go", run("go", "env", "GOVERSION")),
+        ("ONNX Runtime", version("onnxruntime-gpu") + ", CPU provider"),
+        ("release", (model / "current").read_text().strip()),
+    ]
+
+
+def cpu_name() -> str:
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), flags=re.M)
+    return found.group(1) if found else platform.machine()
+
+
+def hardware_word() -> str:
+    """The hardware as part of a file name."""
+    name = re.sub(r"\(r\)|\(tm\)|processor|cpu|@.*", "", cpu_name().lower())
+    cores = len(re.findall(r"^processor", Path("/proc/cpuinfo").read_text(), flags=re.M))
+    return re.sub(r"[^a-z0-9]+", "-", f"{name} {cores}c").strip("-")
+
+
+def relative(word: str) -> str:
+    """Paths of this checkout as seen from its root; a report names no folder of the machine."""
+    return word.replace(f"{ROOT}/", "")
+
+
+def write_report(folder: Path, theme: str, facts: list[tuple[str, str]], sections: list[Section]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{theme}_{hardware_word()}_{datetime.now(UTC):%Y-%m-%d}.md"
+    lines = [f"# {theme.capitalize()}: {cpu_name()}", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts)]
+    for section in sections:
+        lines += ["", f"## {section.title}", *section.lines]
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -1,0 +1,9 @@
+# The release to measure, a models/<name> folder; the default is made with random weights and real sizes.
+MODEL ?= $(TMP)/bench/bench
+REQUESTS ?= 20000
+ROUNDS ?= 5
+
+bench: build ## Service time against the graphs alone, and memory: a report in bench/reports
+	@$(PY) bench/run.py bench --model $(MODEL) --rounds $(ROUNDS) --requests $(REQUESTS)
+
+.PHONY: bench
