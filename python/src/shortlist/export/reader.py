@@ -48,7 +48,12 @@ def read(directory: Path) -> Bundle:
     manifest = read_manifest(directory)
     if directory.resolve().name.removeprefix(layout.TEMPORARY) != manifest.release_id:
         raise BundleError(f"{directory} holds the release {manifest.release_id}", why="its directory must have that name", fix="rename it")
-    files = _Files(directory, read_files(directory, manifest))
+    return parse(directory, manifest, read_files(directory, manifest))
+
+
+def parse(directory: Path, manifest: pb.Manifest, contents: Mapping[str, bytes]) -> Bundle:
+    """The release that files make. Raises BundleError where they contradict each other; `directory` is for messages."""
+    files = _Files(directory, contents)
     schema = schema_from_proto(manifest)
     content = _content(files, manifest, schema)
     items = len(content.catalog)

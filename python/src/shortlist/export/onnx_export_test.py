@@ -1,0 +1,65 @@
+"""Graphs: stable bytes, the promised signatures, nothing of the machine that made them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+import onnx
+import pytest
+
+from shortlist.errors import ExportError
+from shortlist.export import onnx_export, reader, writer
+from shortlist.export.backends import OrtGraphs
+from shortlist.export.manifest import GRAPHS
+
+
+def test_bytes_are_stable(draft: writer.Draft, tracked: reader.Bundle) -> None:
+    """The tracked graphs came from another process: equal bytes depend on neither paths, time nor hash seeds."""
+    runtime = tracked.manifest.runtime
+    if (runtime.torch, runtime.onnx) != (version("torch"), version("onnx")):
+        pytest.skip(f"models/toy was exported with torch {runtime.torch} and onnx {runtime.onnx}: make it again (models/README.md)")
+    different = [name for name in GRAPHS if draft.graphs[name] != tracked.graphs[name]]
+    assert not different, "models or export changed: make models/toy again (models/README.md says how)"
+
+
+def test_graphs_hold_nothing_of_the_machine(draft: writer.Draft) -> None:
+    for name, data in draft.graphs.items():
+        for trace in (b"site-packages", b".py", b"/home", b"stack_trace", b"pkg.torch"):
+            assert trace not in data, f"{name} holds {trace!r}"
+
+
+def test_signatures_are_those_of_the_contract(draft: writer.Draft) -> None:
+    for name, data in draft.graphs.items():
+        graph = onnx.load_from_string(data).graph
+        assert [value.name for value in graph.input] == [spec.name for spec in draft.signatures[name].inputs]
+        assert [value.name for value in graph.output] == [spec.name for spec in draft.signatures[name].outputs]
+        assert graph.doc_string == onnx_export.DESCRIPTIONS[name]
+        assert all(node.doc_string == "" for node in graph.node)
+
+
+def test_ignored_inputs_stay(draft: writer.Draft) -> None:
+    """A server feeds all columns of a role; a graph that uses only some must still take them."""
+    names = {spec.name for spec in draft.signatures["ranker"].inputs}
+    assert {"user_interests", "context_query", "prerank_score", "history_length"} <= names
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_index_keeps_the_lower_row_first(draft: writer.Draft, k: int) -> None:
+    graphs = OrtGraphs(draft.graphs)
+    vectors = np.tile(np.ones((1, 8), np.float32), (5, 1))
+    vectors[3] = 2
+    allowed = np.array([[False, True, True, True, True]])
+    inputs = {"query_vectors": np.ones((1, 3, 8), np.float32), "item_vectors": vectors, "allowed": allowed, "k": np.array([k])}
+    assert graphs.run("index", inputs)["rows"][0].tolist() == [3, 1, 2, 4, 0][:k]
+
+
+def test_check_refuses_external_weights_and_other_outputs(draft: writer.Draft) -> None:
+    model = onnx.load_from_string(draft.graphs["preranker"])
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    with pytest.raises(ExportError, match="preranker"):
+        onnx_export.check("preranker", model)
+    model = onnx.load_from_string(draft.graphs["preranker"])
+    model.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(ExportError, match="preranker is not valid"):
+        onnx_export.check("preranker", model)
