@@ -78,7 +78,7 @@ def users_of(log: EncodedLog, events: Ints) -> Ints:
     return np.searchsorted(log.ptr, events, side="right") - 1
 
 
-def in_chunks(count: int, width: int, cells: int = 16_000_000) -> list[slice]:
+def in_chunks(count: int, width: int, cells: int = 4_000_000) -> list[slice]:
     """Slices of `count` rows of `width`, each of at most `cells` cells (at least one row)."""
     step = max(1, cells // max(1, width))
     return [slice(begin, min(begin + step, count)) for begin in range(0, count, step)]

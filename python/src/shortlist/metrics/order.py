@@ -101,9 +101,13 @@ def _keys(scores: npt.NDArray[np.floating], rows: Ints) -> npt.NDArray[np.uint64
     if scores.dtype != np.float32:
         raise DataError(f"scores are {scores.dtype}", why="rounding them here could make ties", fix="pass float32")
     refuse_not_finite("scores", scores)
-    bits = np.ascontiguousarray(scores + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
-    ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.uint64)
-    return (ordered << np.uint64(32)) | (_LAST_ROW - rows.astype(np.uint64))
+    bits = np.ascontiguousarray(scores + np.float32(0)).view(np.int32)  # + 0 turns -0.0 into 0.0
+    # Floats order like their bits but for the sign: set it on positive numbers, flip everything on negative ones.
+    ordered = bits.view(np.uint32) ^ ((bits >> 31).view(np.uint32) | _SIGN)
+    keys = ordered.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= _LAST_ROW - rows.astype(np.uint64)
+    return keys
 
 
 def _rows(keys: npt.NDArray[np.uint64]) -> Ints:
