@@ -11,7 +11,7 @@ def recipe() -> RunConfig:
     """A few minutes on two CPU cores."""
     return RunConfig(
         name="ml-100k",
-        data="ml-100k",
+        data="ml-100k:../shared/data/ml-100k",
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1, dropout=0.1),
             optimisation=Optimisation(epochs=16, learning_rate=1e-3),

@@ -11,15 +11,16 @@ def recipe() -> RunConfig:
     """All three models in at most 20 minutes on two CPU cores."""
     return RunConfig(
         name="ml-1m",
-        data="ml-1m",
+        data="ml-1m:../shared/data/ml-1m",
+        fresh_share=0.03,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1, dropout=0.1),
-            optimisation=Optimisation(epochs=16, learning_rate=1e-3),
+            optimisation=Optimisation(epochs=12, learning_rate=1e-3),
         ),
         preranker=PrerankerTraining(optimisation=Optimisation(epochs=2, learning_rate=1e-3)),
         ranker=RankerTraining(
             model=RankerConfig(width=64, layers=2, heads=2, dropout=0.1),
-            optimisation=Optimisation(epochs=5, learning_rate=1e-3),
-            sampling=CandidateSampling(positions=8, hard=24, pool=200, uniform=8),
+            optimisation=Optimisation(epochs=4, learning_rate=1e-3),
+            sampling=CandidateSampling(positions=8, hard=24, pool=500, uniform=8),
         ),
     )

@@ -56,6 +56,7 @@ class Preranker(nn.Module):
         self.heads_out = nn.Linear(width, tasks * two_tower.retrieval_width, bias=False)
 
         self.apply(initialise)
+        nn.init.zeros_(self.heads_out.weight)  # an untrained preranker keeps the retriever's order
         # softplus keeps the weights of both dot products above 0: a larger dot product never lowers a score.
         self.dot_weight = nn.Parameter(torch.full((tasks, 2), 0.5413))  # softplus = 1
         self.cross_weight = nn.Parameter(torch.zeros(tasks, len(schema.cross)))

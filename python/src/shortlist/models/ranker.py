@@ -96,7 +96,8 @@ class AmortizedRanker(nn.Module):
         self.out_norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, tasks)
         self.apply(initialise)
-        # The preranker's score also goes straight to every logit: an untrained ranker keeps the preranker's order.
+        # The preranker's score goes straight to every logit and the rest starts at 0: an untrained ranker keeps the preranker's order.
+        nn.init.zeros_(self.out.weight)
         self.prerank_weight = nn.Parameter(torch.ones(tasks))
         self.register_buffer("prerank_mean", torch.zeros(()))
         self.register_buffer("prerank_deviation", torch.ones(()))

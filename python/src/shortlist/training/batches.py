@@ -95,6 +95,18 @@ def training_sequences(log: EncodedLog, train_end: Rows) -> Sequences:
     return Sequences(user, start, length[user], start == first[user])
 
 
+def fresh_start(log: EncodedLog, train_end: Rows, share: float) -> Rows:
+    """Absolute index [U] of each user's first fresh event: the newest `share` of the training events, at least one of two or more.
+
+    The two-tower does not train on fresh events. It scores an event that it trained on far too well, and a later stage that learned from
+    such scores would trust them too much; so the later stages learn what a score is worth from fresh events alone.
+    """
+    count = train_end - log.ptr[:-1]
+    fresh = np.minimum(np.ceil(count * share).astype(np.int64), np.maximum(count - 1, 0))
+    start: Rows = train_end - fresh
+    return start
+
+
 def target_histories(log: EncodedLog, target: Rows) -> Sequences:
     """The windowed history of each target event; a history may be empty."""
     user = np.searchsorted(log.ptr, target, side="right") - 1

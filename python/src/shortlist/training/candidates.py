@@ -14,7 +14,7 @@ from torch import Tensor
 from shortlist.data.dataset import EncodedLog, Split
 from shortlist.data.labels import event_labels
 from shortlist.data.splits import split_requests
-from shortlist.training.batches import LogTensors
+from shortlist.training.batches import LogTensors, Rows
 from shortlist.training.config import CandidateSampling
 from shortlist.training.cross import CrossCounters
 from shortlist.training.retrieval import SEEN
@@ -24,78 +24,89 @@ from shortlist.training.scoring import FrozenRetriever, Lists, Stretches
 class NextEventLists:
     """The next event against hard and uniform negatives, at random positions of each stretch."""
 
-    def __init__(self, retriever: FrozenRetriever, cross: CrossCounters, config: CandidateSampling) -> None:
+    def __init__(self, retriever: FrozenRetriever, cross: CrossCounters, fresh_start: Rows, config: CandidateSampling) -> None:
         self.retriever, self.log, self.cross, self.config = retriever, retriever.log, cross, config
+        self.fresh_start = torch.from_numpy(fresh_start).to(self.log.device)
         labels = event_labels(self.log.schema, np.arange(len(self.log.schema.actions) + 1))
         self.labels = torch.from_numpy(labels).to(self.log.device)  # [A+1,T]
 
     @torch.no_grad()
-    def __call__(self, batch: Stretches, narrow: Callable[[Lists], Tensor] | None = None) -> Lists:
-        """Draw lists. `narrow` scores [B,P,M] a wider draw of hard negatives, of which the best are kept."""
+    def __call__(self, batch: Stretches, old: int = 0, narrow: Callable[[Lists], Tensor] | None = None) -> Lists:
+        """Draw lists at `config.positions` fresh and `old` other positions.
+
+        `narrow` scores [B,P,M] a draw of hard negatives twice as wide, of which the best half is kept.
+        """
         log, config = self.log, self.config
-        visible, used = self._positions(batch)
+        visible, used, fresh = self._positions(batch, old)
         event = torch.where(used, batch.start.unsqueeze(-1) + visible, 0)  # [B,P]
         context = log.context_columns(event)
-        positive = log.rows(event)
+        positive = log.rows(event).unsqueeze(-1)
         _, states = self.retriever.encode(batch)
         query = self.retriever.queries(batch, states, visible, context)
         scores = torch.matmul(query, self.retriever.vectors.T)  # [B,P,I]
+        own = scores.gather(2, positive)
         # Items met before the position, and the positive itself, are no negatives.
         met = log.rows(batch.index).unsqueeze(1).expand(-1, visible.shape[1], -1)  # [B,P,N]
-        before = torch.arange(met.shape[2], device=log.device) <= visible.unsqueeze(-1)
-        scores.scatter_(2, torch.where(before & (met < log.item_count), met, positive.unsqueeze(-1)), SEEN)
-        pool = scores.topk(min(config.pool, scores.shape[2]), dim=2).indices
-        drawn = config.hard if narrow is None else min(2 * config.hard, pool.shape[2])
-        pick = torch.rand(pool.shape).topk(drawn, dim=2).indices.to(log.device)
-        hard = pool.gather(2, pick)
+        before = torch.arange(met.shape[2], device=log.device) < visible.unsqueeze(-1)
+        scores.scatter_(2, torch.where(before, met, positive), SEEN)
+        best = scores.topk(min(config.pool, scores.shape[2]), dim=2)
+        used &= (own > best.values[..., -1:]).squeeze(-1)
+
+        def lists(rows: Tensor) -> Lists:
+            is_positive = rows == positive
+            again = is_positive & (is_positive.cumsum(dim=2) > 1)  # the positive among the uniform draws: its first place counts
+            labels = self.labels[log.actions(event)].unsqueeze(2) * is_positive.unsqueeze(-1)
+            cross = self.cross.at_events(event, rows, leave_out=True)
+            return Lists(visible, fresh, context, rows, used.unsqueeze(-1) & ~again, labels, cross)
+
+        drawn = min(config.hard * (1 if narrow is None else 2), best.indices.shape[2])
+        hard = best.indices.gather(2, torch.rand(best.indices.shape).topk(drawn, dim=2).indices.to(log.device))
         if narrow is not None:
-            best = narrow(self._lists(visible, used, context, event, hard)).topk(config.hard, dim=2).indices
-            hard = hard.gather(2, best)
+            hard = hard.gather(2, narrow(lists(hard)).topk(min(config.hard, drawn), dim=2).indices)
         uniform = torch.randint(log.item_count, (*visible.shape, config.uniform)).to(log.device)
-        return self._lists(visible, used, context, event, torch.cat((positive.unsqueeze(-1), hard, uniform), dim=2))
+        return lists(torch.cat((positive, hard, uniform), dim=2))
 
-    def _positions(self, batch: Stretches) -> tuple[Tensor, Tensor]:
-        """Distinct random positions [B,P], each before an event of its stretch, and whether each exists."""
-        count = min(self.config.positions, batch.index.shape[1])
+    def _positions(self, batch: Stretches, old: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct random positions [B,P] before events of each stretch, whether each exists, and whether it is fresh."""
+        offset = torch.arange(batch.index.shape[1], device=self.log.device)
+        exists = offset < batch.length.unsqueeze(-1)
+        is_fresh = batch.start.unsqueeze(-1) + offset >= self.fresh_start[batch.user].unsqueeze(-1)
         keys = torch.rand(batch.index.shape).to(self.log.device)
-        exists = torch.arange(batch.index.shape[1], device=self.log.device) < batch.length.unsqueeze(-1)
-        chosen = keys.masked_fill(~exists, -1.0).topk(count, dim=1).indices
-        used = exists.gather(1, chosen)
-        return torch.where(used, chosen, 0), used
-
-    def _lists(self, visible: Tensor, used: Tensor, context: dict[str, Tensor], event: Tensor, rows: Tensor) -> Lists:
-        positive = self.log.rows(event).unsqueeze(-1)
-        is_positive = rows == positive
-        # The positive may come again among the uniform draws: its first place counts.
-        again = is_positive & (is_positive.cumsum(dim=2) > 1)
-        labels = self.labels[self.log.actions(event)].unsqueeze(2) * is_positive.unsqueeze(-1)
-        cross = self.cross.at_events(event, rows, leave_out=True)
-        return Lists(visible, context, rows, used.unsqueeze(-1) & ~again, labels, cross)
+        chosen, used, fresh = [], [], []
+        for count, group in ((self.config.positions, exists & is_fresh), (old, exists & ~is_fresh)):
+            place = keys.masked_fill(~group, -1.0).topk(min(count, keys.shape[1]), dim=1).indices
+            here = group.gather(1, place)
+            chosen.append(torch.where(here, place, 0))
+            used.append(here)
+            fresh.append(here & is_fresh.gather(1, place))
+        return torch.cat(chosen, dim=1), torch.cat(used, dim=1), torch.cat(fresh, dim=1)
 
 
 class ShownLists:
     """Logged pages as lists: those of the training time inside each stretch, so that some training event follows each."""
 
-    def __init__(self, log: LogTensors, cross: CrossCounters, split: Split, pages: int) -> None:
+    def __init__(self, log: LogTensors, cross: CrossCounters, split: Split, fresh_start: Rows, pages: int) -> None:
         impressions = log.log.impressions
         assert impressions is not None
-        self.log, self.cross, self.impressions, self.pages = log, cross, impressions, pages
+        self.log, self.cross, self.impressions, self.pages, self.fresh_start = log, cross, impressions, pages, fresh_start
         training, _, _ = split_requests(impressions, split)
         usable = training[impressions.history_end[training] < split.train_end[impressions.user[training]]]
         order = usable[np.argsort(impressions.history_end[usable], kind="stable")]
         self.requests, self.ends = order, impressions.history_end[order]
         self.width = int(np.diff(impressions.ptr).max(initial=1))
 
-    def __call__(self, batch: Stretches) -> Lists | None:
+    def __call__(self, batch: Stretches, *, fresh_only: bool) -> Lists | None:
         """Up to `pages` random pages of each stretch; None where the batch has none."""
         impressions, device = self.impressions, self.log.device
         start, length = batch.start.cpu().numpy(), batch.length.cpu().numpy()
-        low, high = np.searchsorted(self.ends, start), np.searchsorted(self.ends, start + length)
+        first_fresh = self.fresh_start[batch.user.cpu().numpy()]
+        low = np.searchsorted(self.ends, np.maximum(start, first_fresh) if fresh_only else start)
+        high = np.searchsorted(self.ends, start + length)
         chosen = low[:, None] + (torch.rand(len(start), self.pages).numpy() * (high - low)[:, None]).astype(np.int64)
         used = (np.arange(self.pages) < (high - low)[:, None]) & (chosen < high[:, None])
         if not used.any():
             return None
-        request = self.requests[np.where(used, chosen, low.clip(max=len(self.requests) - 1))]  # [B,P]
+        request = self.requests[np.where(used, chosen, 0)]  # [B,P]
         begin, end = impressions.ptr[request], impressions.ptr[request + 1]
         place = begin[..., None] + np.arange(self.width)
         valid = (place < end[..., None]) & used[..., None]
@@ -103,10 +114,11 @@ class ShownLists:
         rows, labels = impressions.item[place], impressions.labels[place] * valid[..., None]
         visible = np.where(used, impressions.history_end[request] - start[:, None], 0)
         cross = self.cross.at_requests(request, rows, labels[..., 0] > 0)
-        tensors = (torch.from_numpy(x).to(device) for x in (visible, rows, valid, labels, impressions.position[place]))
-        visible_t, rows_t, valid_t, labels_t, shown_at = tensors
+        fresh = used & (impressions.history_end[request] >= first_fresh[:, None])
+        arrays = (visible, fresh, rows, valid, labels, impressions.position[place])
+        visible_t, fresh_t, rows_t, valid_t, labels_t, shown_at = (torch.from_numpy(x).to(device) for x in arrays)
         context = {name: torch.from_numpy(values[request]).to(device) for name, values in impressions.context.items()}
-        return Lists(visible_t, context, rows_t, valid_t, labels_t, cross, shown_at)
+        return Lists(visible_t, fresh_t, context, rows_t, valid_t, labels_t, cross, shown_at)
 
 
 def has_pages(log: EncodedLog, split: Split) -> bool:

@@ -72,7 +72,9 @@ class CascadeEvaluation:
             rows, valid = rows.unsqueeze(1), (best > SEEN).unsqueeze(1)
             labels = torch.zeros((*rows.shape, len(log.schema.tasks)), device=log.device)
             cross = self.cross.at_events(event, rows, leave_out=False)
-            self._retrieved.append((chosen, users, Lists(visible, context, rows, valid, labels, cross), row))
+            self._retrieved.append(
+                (chosen, users, Lists(visible, torch.ones_like(visible, dtype=torch.bool), context, rows, valid, labels, cross), row)
+            )
 
 
 def pick(lists: Lists, index: Tensor) -> Lists:
@@ -82,7 +84,7 @@ def pick(lists: Lists, index: Tensor) -> Lists:
         return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, x.shape[-1]))
 
     rows, valid = lists.rows.gather(2, index), lists.valid.gather(2, index)
-    return Lists(lists.visible, lists.context, rows, valid, along(lists.labels), along(lists.cross))
+    return Lists(lists.visible, lists.fresh, lists.context, rows, valid, along(lists.labels), along(lists.cross))
 
 
 def ranks_in_list(scores: Tensor, lists: Lists, row: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from shortlist.errors import ConfigError
 from shortlist.models.preranker import PrerankerConfig
@@ -43,11 +43,14 @@ class TwoTowerTraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateSampling:
-    """Which candidates a position trains on: its positive, `hard` of the retriever's `pool` best, `uniform` of the catalog."""
+    """Which candidates a position trains on: its positive, `hard` of the retriever's `pool` best, `uniform` of the catalog.
 
-    positions: int = 8  # per user and batch
+    Only positions whose positive is in the pool teach: what retrieval misses, no later stage can rank.
+    """
+
+    positions: int = 8  # fresh ones, per user and batch
     hard: int = 24
-    pool: int = 200
+    pool: int = 500
     uniform: int = 8
 
 
@@ -66,6 +69,7 @@ class RankerTraining:
     model: RankerConfig = field(default_factory=RankerConfig)
     optimisation: Optimisation
     sampling: CandidateSampling = CandidateSampling()
+    old_positions: int = 4  # per user and batch, beside the fresh ones
     batch_events: int = 8192
     focus: float = 0.0
     listwise_weight: float = 1.0
@@ -82,13 +86,15 @@ class Cascade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """A whole run. `data` names a loader and `data_options` are its arguments; sizes and seeds are here, paths are not."""
+    """A whole run. `data` is a spec of `shortlist.data.load`; `held_out` of the time span is for validation and test, half each."""
 
     name: str
     data: str
-    data_options: Mapping[str, Any] = field(default_factory=dict)
+    split: Literal["leave-one-out", "time"] = "leave-one-out"
+    held_out: float = 0.2
     seed: int = 0
     threads: int = 0  # of the CPU; 0: all cores
+    fresh_share: float = 0.05  # of each user's training events, the newest: see `shortlist.training.batches.fresh_start`
     validation_targets: int = 2000  # at most, while training; the final metrics use all
     two_tower: TwoTowerTraining
     preranker: PrerankerTraining
@@ -134,11 +140,8 @@ def _override(config: Any, path: list[str], text: str, name: str) -> Any:
             f"{name} is not a setting", why=f"{type(config).__name__} has no field {path[0]}", fix=f"fields: {', '.join(hints)}"
         )
     old = getattr(config, path[0])
-    if isinstance(old, Mapping):
-        if len(path) != 2 or path[1] not in old:
-            raise ConfigError(f"{name} is not a setting", why=f"{path[0]} holds {', '.join(old) or 'nothing'}")
-        new: Any = {**old, path[1]: _parse(text, type(old[path[1]]), name)}
-    elif dataclasses.is_dataclass(old):
+    new: Any
+    if dataclasses.is_dataclass(old):
         if len(path) == 1:
             raise ConfigError(f"{name} is a group of settings", fix=f"name one of {', '.join(f.name for f in dataclasses.fields(old))}")
         new = _override(old, path[1:], text, name)
@@ -152,6 +155,10 @@ def _parse(text: str, hint: Any, name: str) -> Any:
         return tuple(_parse(part.strip(), typing.get_args(hint)[0], name) for part in text.split(",") if part.strip())
     if typing.get_origin(hint) is types.UnionType:
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    if typing.get_origin(hint) is Literal:
+        if text not in typing.get_args(hint):
+            raise ConfigError(f"{name}={text} is no choice", fix=f"use one of {', '.join(typing.get_args(hint))}")
+        return text
     if hint is bool:
         if text.lower() not in ("true", "false"):
             raise ConfigError(f"{name}={text} is not a bool", fix="use true or false")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class PrerankerStage:
         retriever: FrozenRetriever,
         cross: CrossCounters,
         split: Split,
+        fresh_start: Rows,
         evaluation: CascadeEvaluation,
         config: PrerankerTraining,
         seed: int,
@@ -36,8 +38,9 @@ class PrerankerStage:
         self.model, self.retriever, self.config, self.seed, self.evaluation = model, retriever, config, seed, evaluation
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
-        self.next_event = NextEventLists(retriever, cross, config.sampling)
-        self.shown = ShownLists(log, cross, split, config.sampling.positions) if has_pages(log.log, split) else None
+        self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
+        self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
+        self._start_at_base_rates()
 
     def batches(self, epoch: int) -> Sequence[Rows]:
         return bucketed(self.sequences.length, self.config.batch_events, (self.seed, 2, epoch))
@@ -48,7 +51,7 @@ class PrerankerStage:
         logits = prerank_logits(self.retriever, self.model, users, lists)
         # The order that serving uses is that of the weighted sum, so that is what the listwise part trains.
         order = listwise(torch.matmul(logits, self.model.task_weights), lists)
-        pages = self.shown(users) if self.shown is not None else None
+        pages = self.shown(users, fresh_only=True) if self.shown is not None else None
         if pages is not None:  # what was seen and left is the better negative for probabilities
             lists, logits = pages, prerank_logits(self.retriever, self.model, users, pages)
         each = pointwise(logits, lists, self.config.focus)
@@ -56,6 +59,30 @@ class PrerankerStage:
 
     def validate(self) -> dict[str, float]:
         return self.evaluation.metrics(self.model, None)["preranker"]
+
+    @torch.no_grad()
+    def _start_at_base_rates(self) -> None:
+        """Set the biases so that mean logits are those of the mean labels; else the first epoch learns little more than that."""
+        with untouched_generator():
+            users = stretches(self.retriever.log, self.sequences, self.batches(0)[0])
+            lists = (self.shown(users, fresh_only=True) if self.shown is not None else None) or self.next_event(users)
+            logits = prerank_logits(self.retriever, self.model, users, lists)
+        self.model.bias.add_(base_logits(lists) - logits[lists.valid].mean(dim=0))
+
+
+@contextmanager
+def untouched_generator() -> Iterator[None]:
+    """Looking at data must not change the draws of the training after it."""
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def base_logits(lists: Lists) -> Tensor:
+    """Logits [T] of the mean labels."""
+    return torch.logit(lists.labels[lists.valid].mean(dim=0), eps=1e-4)
 
 
 def listwise(scores: Tensor, lists: Lists) -> Tensor:

@@ -15,7 +15,7 @@ from shortlist.training.candidates import NextEventLists, ShownLists, has_pages
 from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import RankerTraining
 from shortlist.training.cross import CrossCounters
-from shortlist.training.preranker_stage import listwise, pointwise
+from shortlist.training.preranker_stage import base_logits, listwise, pointwise, untouched_generator
 from shortlist.training.scoring import FrozenRetriever, Lists, Stretches, encode_stretches, prerank_logits, rank_logits, stretches
 
 _PLACES = 64  # places on a page that have their own bias; later ones share the last
@@ -47,6 +47,7 @@ class RankerStage:
         retriever: FrozenRetriever,
         cross: CrossCounters,
         split: Split,
+        fresh_start: Rows,
         evaluation: CascadeEvaluation,
         config: RankerTraining,
         seed: int,
@@ -56,8 +57,8 @@ class RankerStage:
         self.retriever, self.config, self.seed, self.evaluation = retriever, config, seed, evaluation
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
-        self.next_event = NextEventLists(retriever, cross, config.sampling)
-        self.shown = ShownLists(log, cross, split, config.sampling.positions) if has_pages(log.log, split) else None
+        self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
+        self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
         self._scale_prerank_score()
 
     def batches(self, epoch: int) -> Sequence[Rows]:
@@ -66,12 +67,12 @@ class RankerStage:
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         users = stretches(self.retriever.log, self.sequences, batch)
         keys, values = encode_stretches(self.model.ranker, self.retriever, users)
-        lists = self.next_event(users, lambda wide: self._prerank(users, wide))
-        logits = rank_logits(self.model.ranker, self.retriever, users, keys, values, lists, self._prerank(users, lists))
+        lists = self.next_event(users, self.config.old_positions, lambda wide: self._prerank(users, wide))
+        logits = rank_logits(self.model.ranker, self.retriever, users, keys, values, lists, self._prerank_feature(users, lists))
         order = listwise(logits[..., 0], lists)
-        pages = self.shown(users) if self.shown is not None else None
+        pages = self.shown(users, fresh_only=False) if self.shown is not None else None
         if pages is not None and pages.shown_at is not None:
-            shown = rank_logits(self.model.ranker, self.retriever, users, keys, values, pages, self._prerank(users, pages))
+            shown = rank_logits(self.model.ranker, self.retriever, users, keys, values, pages, self._prerank_feature(users, pages))
             lists, logits = pages, shown + self.model.bias(pages.shown_at)
         each = pointwise(logits, lists, self.config.focus)
         return {"loss": each + self.config.listwise_weight * order, "pointwise": each, "listwise": order}
@@ -84,12 +85,19 @@ class RankerStage:
         """The preranker's score [B,P,M]."""
         return torch.matmul(prerank_logits(self.retriever, self.preranker, users, lists), self.preranker.task_weights)
 
+    def _prerank_feature(self, users: Stretches, lists: Lists) -> Tensor:
+        """The preranker's score where it is honest; where the two-tower trained on the answer, the mean, which tells nothing."""
+        score = self._prerank(users, lists)
+        return torch.where(lists.fresh.unsqueeze(-1), score, self.model.ranker.prerank_mean)
+
+    @torch.no_grad()
     def _scale_prerank_score(self) -> None:
-        """Standardise the preranker's score as it is among mined candidates."""
-        state = torch.get_rng_state()  # looking at data must not change the draws of the training after it
-        users = stretches(self.retriever.log, self.sequences, self.batches(0)[0])
-        lists = self.next_event(users)
-        score = self._prerank(users, lists)[lists.valid]
-        torch.set_rng_state(state)
-        self.model.ranker.prerank_mean.copy_(score.mean())
-        self.model.ranker.prerank_deviation.copy_(score.std().clamp(min=1e-3))
+        """Standardise the preranker's score as it is among candidates, and start at the base rates of the tasks."""
+        with untouched_generator():
+            users = stretches(self.retriever.log, self.sequences, self.batches(0)[0])
+            mined = self.next_event(users)
+            lists = (self.shown(users, fresh_only=False) if self.shown is not None else None) or mined
+        score, ranker = self._prerank(users, mined)[mined.valid], self.model.ranker
+        ranker.prerank_mean.copy_(score.mean())
+        ranker.prerank_deviation.copy_(score.std().clamp(min=1e-3))
+        ranker.out.bias.copy_(base_logits(lists))

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from shortlist.data.schema_json import schema_from_dict, schema_to_dict
 from shortlist.data.splits import training_mask
 from shortlist.errors import CheckpointError
 from shortlist.models.cooccurrence import Cooccurrence
@@ -30,7 +31,7 @@ from shortlist.models.ranker import AmortizedRanker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import Schema
 from shortlist.training import checkpoint
-from shortlist.training.batches import LogTensors, Rows
+from shortlist.training.batches import LogTensors, Rows, fresh_start
 from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import Optimisation, RunConfig, from_json, override, to_json
 from shortlist.training.cross import CrossCounters
@@ -39,7 +40,6 @@ from shortlist.training.preranker_stage import PrerankerStage
 from shortlist.training.ranker_stage import RankerStage
 from shortlist.training.recipe import load_recipe
 from shortlist.training.retrieval import first_meetings, rank_metrics, score_ranks
-from shortlist.training.schema_json import schema_from_json, schema_to_json
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
 from shortlist.training.two_tower_stage import TwoTowerStage
@@ -65,15 +65,15 @@ class Run:
     record: dict[str, Any]
 
 
-def train(recipe: str, data: Path | None, out: Path, overrides: Mapping[str, str] | None = None) -> Path:
+def train(recipe: str, data: str | None, out: Path, overrides: Mapping[str, str] | None = None) -> Path:
     """Train all three models of a recipe (a name or a .py file) into `out`/<run name>, and return that directory.
 
-    `data` is the folder of data sets. A run of the same configuration and data that was interrupted continues where it stopped. Raises
-    ConfigError, DataError, or CheckpointError when the directory holds another run.
+    `data` is a spec of `shortlist.data.load` that replaces the recipe's own. An interrupted run of the same configuration and data
+    continues where it stopped. Raises ConfigError, DataError, or CheckpointError when the directory holds another run.
     """
-    config: RunConfig = override(load_recipe(recipe), overrides or {})
+    config: RunConfig = override(load_recipe(recipe), {**(overrides or {}), **({"data": data} if data else {})})
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    return train_config(config, load_source(config.data, config.data_options, data), out)
+    return train_config(config, load_source(config), out)
 
 
 def train_config(config: RunConfig, source: Source, out: Path) -> Path:
@@ -94,7 +94,7 @@ def load_run(folder: Path) -> Run:
     if not record.get("complete"):
         raise CheckpointError(f"the run {folder} is not complete", fix="train again with the same recipe and directory: it continues")
     config: RunConfig = from_json(RunConfig, record["config"])
-    schema = schema_from_json(record["schema"])
+    schema = schema_from_dict(record["schema"])
     models = _build(config, schema)
     for name, model in _named(models).items():
         checkpoint.load_model(folder / f"{name}.safetensors", model)
@@ -111,6 +111,7 @@ class _Training:
             model.to(log.device)
             fit_numbers(model, log, np.flatnonzero(training_mask(source.log, source.split)))
         self.cross = CrossCounters(source.log, source.split)
+        self.fresh_start = fresh_start(source.log, source.split.train_end, config.fresh_share)
         self.validation = first_meetings(source.log, source.split.validation)
         self.test = first_meetings(source.log, source.split.test)
         limit = config.validation_targets
@@ -119,16 +120,18 @@ class _Training:
 
     def run(self) -> None:
         config, models, split = self.config, self.models, self.source.split
-        tower = TwoTowerStage(models.two_tower, self.log, split.train_end, self.watched, config.two_tower, config.seed)
+        tower = TwoTowerStage(models.two_tower, self.log, self.fresh_start, self.watched, config.two_tower, config.seed)
         self._stage(tower, models.two_tower, config.two_tower.optimisation)
         retriever = FrozenRetriever(models.two_tower, self.log)
         watched = CascadeEvaluation(retriever, self.cross, self.watched, config.cascade)
-        prerank = PrerankerStage(models.preranker, retriever, self.cross, split, watched, config.preranker, config.seed)
+        prerank = PrerankerStage(models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.preranker, config.seed)
         self._stage(prerank, models.preranker, config.preranker.optimisation)
         if config.ranker.pretrained_items and config.ranker.model.width == config.two_tower.model.width:
             models.ranker.item.load_state_dict(models.two_tower.item.state_dict())
             models.ranker.action.load_state_dict(models.two_tower.action.state_dict())
-        rank = RankerStage(models.ranker, models.preranker, retriever, self.cross, split, watched, config.ranker, config.seed)
+        rank = RankerStage(
+            models.ranker, models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.ranker, config.seed
+        )
         self._stage(rank, models.ranker, config.ranker.optimisation)
         self._finish(retriever)
 
@@ -191,7 +194,7 @@ def _begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
     log = source.log
     record = {
         "config": to_json(config),
-        "schema": schema_to_json(log.schema),
+        "schema": schema_to_dict(log.schema),
         "data": {
             "name": log.name,
             "digest": source.digest(),

@@ -31,6 +31,7 @@ class Lists:
     """Candidates M at positions P of B stretches."""
 
     visible: Tensor  # [B,P] events seen
+    fresh: Tensor  # [B,P] whether the two-tower never trained on what happened then
     context: dict[str, Tensor]  # [B,P] or [B,P,W]
     rows: Tensor  # [B,P,M] catalog rows
     valid: Tensor  # [B,P,M]

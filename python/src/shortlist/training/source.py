@@ -1,21 +1,18 @@
-"""Data sets by name: how each is loaded and split. `RunConfig.data` is such a name."""
+"""The data of a run: loaded by its spec, encoded and split."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from shortlist.data.dataset import Array, Dataset, EncodedLog, Split
 from shortlist.data.encode import encode
-from shortlist.data.marketplace import MarketplaceConfig, make_marketplace
-from shortlist.data.movielens import load_ml_1m, load_ml_100k
+from shortlist.data.load import load
 from shortlist.data.splits import by_time, leave_one_out, with_trained_ids
 from shortlist.errors import ConfigError
+from shortlist.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -39,25 +36,22 @@ class Source:
         return state.hexdigest()
 
 
-def load_source(name: str, options: Mapping[str, Any], root: Path | None) -> Source:
-    """Load the data set `name`. Files are in `root`/`name`, or in `root` itself; generated data needs no root.
-
-    Raises ConfigError for unknown names and a missing root, DataError for bad files.
-    """
-    if name == "marketplace":
-        market = MarketplaceConfig(**options)
-        dataset = make_marketplace(market)
-        log = encode(dataset)
-        split = by_time(log, market.validation_start, market.test_start)
-        return Source(dataset, with_trained_ids(log, split), split)
-    if name not in _FILES:
-        raise ConfigError(f"no data set is called {name!r}", fix=f"use one of marketplace, {', '.join(_FILES)}")
-    if root is None:
-        raise ConfigError(f"the data set {name} needs its files", fix="give the folder that holds them (--data)")
-    dataset = _FILES[name](root / name if (root / name).is_dir() else root)
+def load_source(config: RunConfig) -> Source:
+    """The data that a run of this configuration uses. Raises ConfigError, SchemaError or DataError."""
+    dataset = load(config.data)
     log = encode(dataset)
-    split = leave_one_out(log)
+    split = split_log(log, config)
     return Source(dataset, with_trained_ids(log, split), split)
 
 
-_FILES: dict[str, Callable[[Path], Dataset]] = {"ml-1m": load_ml_1m, "ml-100k": load_ml_100k}
+def split_log(log: EncodedLog, config: RunConfig) -> Split:
+    """By the configuration's `split`: each user's last two events, or the last two shares of the time span."""
+    if config.split == "leave-one-out":
+        return leave_one_out(log)
+    if config.split != "time":
+        raise ConfigError(f"split is {config.split!r}", fix="use leave-one-out or time")
+    if len(log.time) == 0:
+        raise ConfigError(f"{log.name} has no events to split by time", fix="use data with events")
+    first, span = int(log.time.min()), int(log.time.max() - log.time.min())
+    validation, test = (first + round(span * (1 - share)) for share in (config.held_out, config.held_out / 2))
+    return by_time(log, validation, test)
