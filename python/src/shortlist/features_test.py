@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,8 @@ from shortlist.features import (
 )
 from shortlist.schema import Column, Op
 
-CASES: dict[str, list[dict[str, Any]]] = json.loads(
-    (Path(__file__).resolve().parents[3] / "tests" / "cases" / "features.json").read_text(encoding="utf-8")
-)
+FOLDER = Path(__file__).resolve().parents[3] / "tests" / "cases"
+CASES: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "features.json").read_text(encoding="utf-8"))
 
 CITY = Column(name="city", op=Op.VOCABULARY, vocabulary=("Moscow", "Пермь"))
 GENRES = Column(name="genres", op=Op.VOCABULARY_LIST, vocabulary=("Drama", "War"), width=3)
@@ -121,6 +121,11 @@ def test_refused_values_name_their_column(column: Column, raw: Raw) -> None:
         encode_value(column, raw)
 
 
+def test_the_vectors_are_what_their_script_writes() -> None:
+    written = runpy.run_path(str(FOLDER / "write_features.py"))["text"]()
+    assert written == (FOLDER / "features.json").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("case", CASES["normalise"], ids=repr)
 def test_normalise_vectors(case: dict[str, Any]) -> None:
     assert normalise(case["in"]) == case["out"]
@@ -154,6 +159,7 @@ def test_window_vectors(case: dict[str, Any]) -> None:
     assert window_start(case["n"], case["max_events"], case["step"]) == case["start"]
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_normalising_twice_changes_nothing(text: str) -> None:
     once = normalise(text)
@@ -161,13 +167,13 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     assert tokens(text) == ([] if once == "" else once.split(" "))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(TEXT, max_size=20))
 def test_many_hashes_equal_one_by_one(texts: list[str]) -> None:
     assert hash_ids(texts, 997).tolist() == [hash_id(text, 997) for text in texts]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.none() | TEXT, max_size=20))
 def test_text_columns_equal_their_values(texts: list[str | None]) -> None:
     values = pl.Series(texts, dtype=pl.String)
@@ -179,19 +185,21 @@ def test_text_columns_equal_their_values(texts: list[str | None]) -> None:
         np.testing.assert_array_equal(encode_column(column, values.cast(pl.Categorical)), wanted)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.none() | st.lists(st.sampled_from(["Drama", "War", "", "x"]), max_size=5), max_size=20))
 def test_list_columns_equal_their_values(lists: list[list[str] | None]) -> None:
     wanted = np.array([encode_value(GENRES, texts) for texts in lists], dtype=np.int64).reshape(-1, 3)
     np.testing.assert_array_equal(encode_column(GENRES, pl.Series(lists, dtype=pl.List(pl.String))), wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(0, 100), max_size=20))
 def test_number_columns_equal_their_values(numbers: list[float | None]) -> None:
     wanted = np.array([encode_value(PRICE, number) for number in numbers], dtype=np.float32)
     np.testing.assert_array_equal(encode_column(PRICE, pl.Series(numbers, dtype=pl.Float64)), wanted)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 300), st.data())
 def test_the_window_is_the_smallest_multiple_that_fits(n: int, most: int, data: st.DataObject) -> None:
     step = data.draw(st.integers(1, most))

@@ -133,6 +133,7 @@ def test_the_order_of_users_items_and_of_different_users_events_does_not_matter(
     np.testing.assert_array_equal(wanted.users["gender"], got.users["gender"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=3), unique=True, min_size=1, max_size=30))
 def test_text_ids_sort_by_utf8_bytes(ids: list[str]) -> None:
     assert list(id_vocabulary(pl.Series(ids))) == sorted(ids, key=str.encode)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.data import store
@@ -85,6 +85,7 @@ COLUMNS = st.builds(
 CROSSES = st.builds(CrossFeature, name=st.text(), segment=st.text(), prior=st.floats(0.1, 100))
 
 
+@settings(deadline=None)
 @given(st.lists(COLUMNS, max_size=3).map(tuple), st.lists(CROSSES, max_size=2).map(tuple))
 def test_schemas_survive_json(columns: tuple[Column, ...], cross: tuple[CrossFeature, ...]) -> None:
     schema = replace(SCHEMA, user=columns, cross=cross)
