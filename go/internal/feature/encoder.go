@@ -78,10 +78,6 @@ func (e *Encoder) ColumnNames() []string { return e.columnNames }
 // HistoryNames are the graph inputs that History makes: history_* in schema order, then history_action.
 func (e *Encoder) HistoryNames() []string { return e.historyNames }
 
-// HasUserColumn says whether the schema has a user column. A store may hold columns of older releases,
-// which are to be left out.
-func (e *Encoder) HasUserColumn(name string) bool { return e.roles[0].byName[name] != nil }
-
 // Columns encodes the features of one request (B = 1); the tensors are parallel to ColumnNames. Missing
 // columns take their defaults. Every fault is in the *rank.InvalidError, with fields "user.features[x]"
 // and "context[x]".

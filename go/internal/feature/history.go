@@ -88,7 +88,7 @@ func gather[T int64 | float32](values []T, rows []int64, width, n int) []T {
 	return out
 }
 
-// encodeActions is 1 + the position of each event's action; the first action when none are given.
+// encodeActions is 1 + the position of each event's action; the first action where none is given.
 func (e *Encoder) encodeActions(faults *rank.Faults, h rank.History) []int64 {
 	n := h.Items.Len()
 	actions := make([]int64, n)
@@ -104,6 +104,10 @@ func (e *Encoder) encodeActions(faults *rank.Faults, h rank.History) []int64 {
 		return actions
 	}
 	for i, action := range h.Actions {
+		if action == "" { // appended without actions to a history that has some
+			actions[i] = 1
+			continue
+		}
 		if actions[i] = e.actions[action]; actions[i] == 0 {
 			faults.Add(fmt.Sprintf("user.history.actions[%d]", i), rank.ReasonInvalidField, "the release's schema has no such action",
 				"use one of the schema's actions")

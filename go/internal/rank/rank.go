@@ -35,7 +35,8 @@ type Value struct {
 // Features are raw values by column name.
 type Features map[string]Value
 
-// History is what a user did, oldest first, as parallel lists. Actions and Times may be empty.
+// History is what a user did, oldest first, as parallel lists. Actions and Times may be empty;
+// an action "" is the schema's first.
 type History struct {
 	Items   ItemIDs
 	Actions []string
