@@ -52,13 +52,30 @@ func parse(args []string) (*options, error) {
 	if len(p.faults) > 0 {
 		return nil, p.faults
 	}
-	o.settings = map[string]string{}
+	o.settings = p.settings(o.Soak)
+	return o, nil
+}
+
+// Flags that only one kind of run reads; a report of the other kind does not list them.
+var (
+	openLoopOnly = []string{"arrivals", "rate", "duration", "warmup", "max-in-flight"}
+	soakOnly     = []string{"requests", "callers", "growth-limit", "soak", "pid"}
+)
+
+// settings are the flags in effect, as text. Files and names of the report itself are left out.
+func (p *parser) settings(soak bool) map[string]string {
+	left := append([]string{"json", "html", "title", "commit", "seed"}, soakOnly...)
+	if soak {
+		left = append(left[:5], openLoopOnly...)
+	}
+	settings := map[string]string{}
 	p.set.VisitAll(func(f *flag.Flag) {
-		if p.given[f.Name] || f.Value.String() != "" {
-			o.settings[f.Name] = f.Value.String()
+		value := f.Value.String()
+		if unset := value == "" || value == "0" || value == "false"; !slices.Contains(left, f.Name) && (!unset || p.given[f.Name]) {
+			settings[f.Name] = value
 		}
 	})
-	return o, nil
+	return settings
 }
 
 // words goes on after a fault: the flag package has consumed the word at fault by then.

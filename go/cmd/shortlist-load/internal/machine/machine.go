@@ -28,7 +28,7 @@ type Facts struct {
 // Read the facts.
 func Read() Facts {
 	facts := Facts{
-		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), UsedCores: runtime.GOMAXPROCS(0),
+		CPU: field("/proc/cpuinfo", "model name"), Cores: cores(), UsedCores: runtime.GOMAXPROCS(0),
 		Kernel: firstLine("/proc/sys/kernel/osrelease"), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	if kb, err := strconv.ParseFloat(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 64); err == nil {
@@ -42,6 +42,15 @@ func Read() Facts {
 		facts.GPUs = append(facts.GPUs, field(path, "Model"))
 	}
 	return facts
+}
+
+// cores counts those of the machine; runtime.NumCPU counts those that this process may use.
+func cores() int {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if n := strings.Count("\n"+string(text), "\nprocessor"); err == nil && n > 0 {
+		return n
+	}
+	return runtime.NumCPU()
 }
 
 // Commit is the revision that the generator was built from, with "+changes" where the tree was not clean.
