@@ -1,0 +1,3 @@
+package funnel
+
+import _ "github.com/shortlist-serving/shortlist/go/internal/config"

@@ -1,0 +1,3 @@
+package stranger
+
+import _ "github.com/shortlist-serving/shortlist/go/internal/rank"

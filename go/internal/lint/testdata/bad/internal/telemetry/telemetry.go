@@ -1,0 +1,3 @@
+package telemetry
+
+import _ "github.com/shortlist-serving/shortlist/go/internal/rpc"
