@@ -5,6 +5,7 @@ A segment's own event is part of its count, so training on it would leak the lab
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -69,7 +70,7 @@ class CounterTable:
         """Rates [..,M] of rows [..,M] (-1: no item, rate 0) for segment ids [..] (-1: no segment, rate 0).
 
         `without` [..] are catalog rows of events that the table counted in their segments (-1: none); the result is what a
-        table without that one event would give, for all M.
+        table without that one event would give, for all M. Counts stop at 0 if it was counted in another segment.
         """
         if without is not None and (self.counts is None or self.totals is None):
             raise ValueError("this table was read from a release: it has rates but no counts to leave events out of")
@@ -82,7 +83,7 @@ class CounterTable:
             return np.where(found, self.rate_values.take(at, mode="clip"), np.float32(0))
         left_out = (without >= 0) & (segments >= 0)
         counts = np.where(found, self.counts.take(at, mode="clip"), 0) - (found & (rows == np.where(left_out, without, -1)[..., None]))
-        totals = np.where(segments >= 0, self.totals[segments], 0) - left_out
+        totals = np.maximum(np.where(segments >= 0, self.totals[segments], 0) - left_out, 0)
         rates: Floats = (counts / (totals[..., None] + self.prior)).astype(np.float32)
         return rates
 
@@ -92,7 +93,7 @@ class CounterTable:
             return -1
         if self.keys is None:
             return int(value) if 0 <= int(value) < self.items else -1
-        at = int(np.searchsorted(np.array(self.keys, dtype=object), value)) if self.keys else 0
+        at = bisect_left(self.keys, str(value))
         return at if at < len(self.keys) and self.keys[at] == value else -1
 
     def compact(self) -> CounterTable:

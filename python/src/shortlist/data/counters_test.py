@@ -95,6 +95,11 @@ def test_leaving_an_event_out_equals_not_counting_it(events: list[tuple[int, int
     np.testing.assert_array_equal(_count(events).rates(segment, row, without=np.array([-1])), _count(events).rates(segment, row))
 
 
+def test_leaving_out_what_was_not_counted_stays_finite() -> None:
+    table = CounterTable.count(("a", "b"), np.array([0]), np.array([1]), items=ITEMS, prior=1.0)
+    assert table.rates(np.array([1, 0]), np.array([[1], [1]]), without=np.array([1, 2])).tolist() == [[0.0], [1.0]]
+
+
 @settings(max_examples=30, deadline=None)
 @given(events=EVENTS, by_row=st.booleans())
 def test_saved_counters_read_back(tmp_path_factory: pytest.TempPathFactory, events: list[tuple[int, int]], by_row: bool) -> None:
