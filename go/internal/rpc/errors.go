@@ -24,7 +24,7 @@ type modelNotFoundError struct{ what string }
 
 func (e *modelNotFoundError) Error() string { return e.what }
 
-// asStatus is the only place that chooses status codes. What it does not know is INTERNAL, with a text that gives nothing away.
+// asStatus chooses the status code of every error but a message that cannot be decoded (codec.go). What it does not know is INTERNAL, with a text that gives nothing away.
 func asStatus(err error) *status.Status {
 	var (
 		invalid  *rank.InvalidError
@@ -87,13 +87,4 @@ func with(code codes.Code, message string, details ...protoadapt.MessageV1) *sta
 		return detailed
 	}
 	return s
-}
-
-// asDecodeError makes a message that cannot be decoded the caller's fault; other errors of the transport,
-// as a message over the size limit, keep their code.
-func asDecodeError(err error) error {
-	if s, ok := status.FromError(err); ok && s.Code() == codes.Internal {
-		return status.Error(codes.InvalidArgument, "the request is not a valid message: texts must be UTF-8, and the bytes those of the method's request type")
-	}
-	return err
 }

@@ -117,6 +117,7 @@ func (s *Servers) Stop(ctx context.Context) {
 func newServer(opts Options, deps Deps) *grpc.Server {
 	guard := &interceptor{observer: deps.Observer, logger: deps.Logger}
 	return grpc.NewServer(
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(opts.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(opts.MaxStreams)),
 		grpc.MaxHeaderListSize(8<<10),
@@ -130,19 +131,4 @@ func newServer(opts Options, deps Deps) *grpc.Server {
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(guard.stream),
 	)
-}
-
-// register adds a service whose undecodable messages (text that is not UTF-8, broken protobuf) are the
-// caller's fault: INVALID_ARGUMENT, where grpc-go on its own says INTERNAL.
-func register(server *grpc.Server, desc *grpc.ServiceDesc, impl any) {
-	checked := *desc
-	checked.Methods = make([]grpc.MethodDesc, len(desc.Methods))
-	for i, method := range desc.Methods {
-		handler := method.Handler
-		checked.Methods[i] = grpc.MethodDesc{MethodName: method.MethodName,
-			Handler: func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-				return handler(srv, ctx, func(message any) error { return asDecodeError(decode(message)) }, intercept)
-			}}
-	}
-	server.RegisterService(&checked, impl)
 }
