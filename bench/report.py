@@ -37,13 +37,13 @@ def service_section(output: str, command: str) -> Section:
     return Section(
         "Service time against the graphs alone",
         [
-            "Rank of 1,000 candidates with a history of 200 events, one request at a time, against its graphs run one after the other on the",
-            f"same inputs in the same process. Medians of {len(ratios)} rounds.",
+            "Rank of 1,000 candidates with a history of 200 events, one request at a time, against its graphs run one after the other",
+            f"on the same inputs in the same process. Medians of {len(ratios)} rounds.",
             "",
             "| service | graphs | service / graphs | lowest..highest | promise | allocations |",
             "|---:|---:|---:|---:|---|---:|",
-            f"| {median['service-ms/op']:.3f} ms | {median['graphs-ms/op']:.3f} ms | {median['service/graphs']:.3f} | {min(ratios):.3f}..{max(ratios):.3f} "
-            f"| at most {SERVICE_LIMIT}: {verdict} | {median.get('allocs/op', 0):.0f} |",
+            f"| {median['service-ms/op']:.3f} ms | {median['graphs-ms/op']:.3f} ms | {median['service/graphs']:.3f} "
+            f"| {min(ratios):.3f}..{max(ratios):.3f} | at most {SERVICE_LIMIT}: {verdict} | {median.get('allocs/op', 0):.0f} |",
             "",
             f"Command: `{command}`",
         ],
@@ -60,8 +60,8 @@ def memory_section(path: Path) -> Section:
         "",
         "| growth | limit | after warm-up | at the end | peak | verdict |",
         "|---:|---:|---:|---:|---:|---|",
-        f"| {soak['growth_mb']:.1f} MB | {soak['limit_mb']:g} MB | {soak['first_mb']:.1f} MB | {soak['last_mb']:.1f} MB | {soak['peak_mb']:.1f} MB "
-        f"| {'passed' if soak['passed'] else 'FAILED'} |",
+        f"| {soak['growth_mb']:.1f} MB | {soak['limit_mb']:g} MB | {soak['first_mb']:.1f} MB | {soak['last_mb']:.1f} MB "
+        f"| {soak['peak_mb']:.1f} MB | {'passed' if soak['passed'] else 'FAILED'} |",
         "",
         f"Codes: {soak['codes']}; rungs: {soak['rungs']}; seed {soak['seed']}.",
         *(f"VOID: {reason}" for reason in soak["void_reasons"] or []),
@@ -75,19 +75,21 @@ SHAPES = ("calls", "candidates", "history", "callers")
 
 
 def machine(model: Path) -> list[tuple[str, str]]:
-    """Facts of the machine and the versions of what was measured."""
+    """Facts of the machine, as it is before the measurement, and the versions of what is measured."""
 
     def run(*command: str) -> str:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
     changed = " with uncommitted changes" if run("git", "status", "--porcelain", "--untracked-files=no") else ""
     load = Path("/proc/loadavg").read_text().split()[:3]
+    cores = core_count()
+    busy = " BUSY: these figures are not evidence; run again on an idle machine" if float(load[0]) > cores / 2 else ""
     return [
         ("date", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("commit", (run("git", "rev-parse", "HEAD") or "unknown") + changed),
         ("CPU", cpu_name()),
-        ("cores", str(len(re.findall(r"^processor", Path("/proc/cpuinfo").read_text(), flags=re.M)))),
-        ("load average at the end", " ".join(load)),
+        ("cores", str(cores)),
+        ("load average before", " ".join(load) + busy),
         ("kernel", platform.release()),
         ("Go", run("go", "env", "GOVERSION")),
         ("ONNX Runtime", version("onnxruntime-gpu") + ", CPU provider"),
@@ -100,11 +102,14 @@ def cpu_name() -> str:
     return found.group(1) if found else platform.machine()
 
 
+def core_count() -> int:
+    return len(re.findall(r"^processor", Path("/proc/cpuinfo").read_text(), flags=re.M))
+
+
 def hardware_word() -> str:
     """The hardware as part of a file name."""
     name = re.sub(r"\(r\)|\(tm\)|processor|cpu|@.*", "", cpu_name().lower())
-    cores = len(re.findall(r"^processor", Path("/proc/cpuinfo").read_text(), flags=re.M))
-    return re.sub(r"[^a-z0-9]+", "-", f"{name} {cores}c").strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{name} {core_count()}c").strip("-")
 
 
 def relative(word: str) -> str:

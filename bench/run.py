@@ -59,6 +59,7 @@ def run_load(args: argparse.Namespace) -> int:
 
 
 def run_bench(args: argparse.Namespace) -> int:
+    facts = machine(args.model)  # before the measurement adds to the load
     scratch = ROOT / ".tmp/load"
     scratch.mkdir(parents=True, exist_ok=True)
     command = [
@@ -98,7 +99,7 @@ def run_bench(args: argparse.Namespace) -> int:
     if code not in (0, 1, VOID) or not result.exists():
         return code
     sections.append(memory_section(result))
-    print(f"report: {write_report(args.reports, 'rank', machine(args.model), sections)}")
+    print(f"report: {write_report(args.reports, 'rank', facts, sections)}")
     return code
 
 

@@ -15,6 +15,6 @@ test-go: setup
 
 test-cross: build
 	@echo "== cross-language"; pytest -c tests/pytest.ini tests
-	@if [ -f docker/docker_test.py ]; then echo "== docker"; pytest -c tests/pytest.ini docker/docker_test.py; fi
+	@echo "== docker, bench"; pytest -c tests/pytest.ini docker/docker_test.py bench/report_test.py
 
 .PHONY: build test test-python test-go test-cross
