@@ -27,7 +27,7 @@ def recipe() -> RunConfig:
             optimisation=Optimisation(epochs=10, learning_rate=2e-3, warmup_steps=20),
             batch_events=2048,
         ),
-        preranker=PrerankerTraining(optimisation=Optimisation(epochs=2, learning_rate=2e-3, warmup_steps=10), batch_events=4096),
+        preranker=PrerankerTraining(optimisation=Optimisation(epochs=4, learning_rate=2e-3, warmup_steps=10), batch_events=4096),
         ranker=RankerTraining(
             model=RankerConfig(width=64, layers=2, heads=2, dropout=0.1),
             optimisation=Optimisation(epochs=3, learning_rate=1e-3, warmup_steps=20),

@@ -61,7 +61,7 @@ class PrerankerTraining:
     sampling: CandidateSampling = CandidateSampling()
     batch_events: int = 8192
     focus: float = 0.0  # gamma of the focal loss
-    listwise_weight: float = 1.0
+    listwise_weight: float = 10.0  # the order is what the preranker is for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class RankerTraining:
     old_positions: int = 4  # per user and batch, beside the fresh ones
     batch_events: int = 8192
     focus: float = 0.0
-    listwise_weight: float = 1.0
+    listwise_weight: float = 3.0
     pretrained_items: bool = True  # start from the two-tower's item and action tables, where the widths agree
 
 
