@@ -97,7 +97,7 @@ def no_pickle(owner: str, tree: ast.Module) -> Violations:
 
 
 def no_print(owner: str, tree: ast.Module) -> Violations:
-    if owner == "cli":
+    if owner in ("cli", "testing"):  # test tools may be scripts
         return
     scripts = {id(node) for guard in tree.body if is_main_guard(guard) for node in ast.walk(guard)}
     for node in ast.walk(tree):
@@ -183,7 +183,7 @@ def test_a_broken_law_is_found_with_its_file(path: str, source: str, line: int, 
             "import asyncio\nimport grpc\nfrom google.rpc import status_pb2\nfrom shortlist.gen.shortlist.v1 import errors_pb2",
         ),
         ("cli/x.py", "print('x')"),
-        ("testing/x.py", "if __name__ == '__main__':\n    print('x')"),
+        ("data/x.py", "if __name__ == '__main__':\n    print('x')"),
         ("metrics/auc_test.py", "import torch\nfrom shortlist.testing.logs import random_log"),
         ("gen/x.py", "import numpy\n" * 600),
         ("data/x.py", "try:\n    f()\nexcept KeyError:\n    pass"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run directory that training wrote.")],
     split: Annotated[str, typer.Option(help="validation or test.")] = "test",
+    report: Annotated[Path | None, typer.Option(help="Evaluate again with intervals and slices, and write the report here.")] = None,
+    data: Annotated[str, typer.Option(help="Where the data is now, for --report; where it was in training by default.")] = "",
     as_json: Json = False,
 ) -> None:
     """Show what each stage and each baseline reaches: full ranking, nothing sampled.
@@ -29,6 +31,13 @@ def evaluate(
     metrics = load_run(run).record["metrics"]
     if split not in metrics:
         raise ConfigError(f"there is no split {split!r}", why=f"the run has {', '.join(metrics)}", fix="name one of them")
+    if report is not None:
+        from shortlist.cli.evaluation_report import run_report
+        from shortlist.evaluation.report import write_report
+
+        paths = write_report(run_report(run, data=data, split=split), report)
+        print_json({"report": [str(path) for path in paths]}) if as_json else print("\n".join(map(str, paths)))
+        return
     if as_json:
         print_json(metrics[split])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class CascadeRanked:
     retrieval: Ranked
     preranking: Ranked
     ranking: Ranked
-    cuts: tuple[StageCut, StageCut, StageCut]
+    cuts: list[StageCut]
 
 
 def rank_cascade(
@@ -69,13 +70,18 @@ def rank_cascade(
             lists.append(rows)
     items = log.item[targets]
     retrieval, preranking, ranking = (Ranked(targets, ranks_in_lists(rows, items), rows) for rows in map(np.concatenate, stages))
-    widths = {"retrieval": (retrieval, retrieve), "preranking": (preranking, prerank_keep), "ranking": (ranking, limit)}
+    cuts = stage_cuts([retrieval.ranks, preranking.ranks, ranking.ranks], (retrieve, prerank_keep, limit))
+    return CascadeRanked(retrieval, preranking, ranking, cuts)
+
+
+def stage_cuts(ranks: Sequence[Ints], widths: Sequence[int]) -> list[StageCut]:
+    """Cuts from the ranks [T] of the targets after retrieval, preranking and ranking, and how many items each passes on."""
     cuts, came = [], 1.0
-    for name, (order, width) in widths.items():
-        recall = float((order.ranks <= width).mean())
+    for name, found, width in zip(("retrieval", "preranking", "ranking"), ranks, widths, strict=True):
+        recall = float((found <= width).mean())
         cuts.append(StageCut(name, width, recall, recall / came if came else 1.0))
         came = recall
-    return CascadeRanked(retrieval, preranking, ranking, (cuts[0], cuts[1], cuts[2]))
+    return cuts
 
 
 def _checked(rows: Ints, requests: int, width: int) -> Ints:

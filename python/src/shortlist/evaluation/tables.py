@@ -89,7 +89,7 @@ def _table(title: str, columns: list[str], members: list[tuple[Result, dict[str,
     for column in columns:
         way = MEANINGS.get(base_name(column), ("", 0))[1] if direction is None else direction
         values = [cells[column].value for _, cells in members if column in cells]
-        if way and len(values) > 1:
+        if way and len(set(values)) > 1:
             best[column] = max(values) if way > 0 else min(values)
     rows = []
     for result, cells in members:
