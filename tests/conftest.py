@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from cases.worlds import WORLDS
-from harness import Server, build
+from harness import ROOT, Server, build
 
 from shortlist.export.release import export_release
-from shortlist.testing.toy import CREATED, ToyConfig, ToyModelConfig, toy_plan, write_toy
+from shortlist.testing.toy import CREATED, ToyConfig, ToyModelConfig, toy_plan
 
 torch.set_num_threads(1)
+FACTORY = ROOT / "python/src/shortlist"
 
 # Sizes that let one request rank 3,000 items, in several chunks.
 TOYS = {
@@ -41,19 +43,26 @@ def binaries() -> Path:
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
+def small_model() -> Path:
+    """The model folder of the small world."""
+    return toy_model(TOYS["small"])
 
 
 @pytest.fixture(scope="session")
-def small_model(repository: Path) -> Path:
-    """The model folder of the small world, or that of $SHORTLIST_MODEL."""
-    return write_toy(repository, TOYS["small"]).parent
+def medium_model() -> Path:
+    return toy_model(TOYS["medium"])
 
 
-@pytest.fixture(scope="session")
-def medium_model(repository: Path) -> Path:
-    return write_toy(repository, TOYS["medium"]).parent
+def toy_model(toy: ToyConfig, *, age: timedelta = timedelta()) -> Path:
+    """A model folder with one toy release. It is made again only when the factory's code or packages changed: exporting takes a while."""
+    files = sorted(path for path in FACTORY.rglob("*.py") if path.relative_to(FACTORY).parts[0] not in ("cli", "client"))
+    made_by = hashlib.sha256(repr((toy, age)).encode())
+    for path in (*files, ROOT / "python/requirements.lock"):
+        made_by.update(path.read_bytes())
+    folder = ROOT / ".tmp/test-models" / made_by.hexdigest()[:16]
+    if not (folder / toy.name / "current").exists():
+        export_release(toy_plan(toy), folder, created=CREATED + age)
+    return folder / toy.name
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +86,11 @@ def good_model(small_model: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def two_releases(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with the small release and a newer one of other weights, which is `current`."""
-    models = tmp_path_factory.mktemp("two")
-    shutil.copytree(small_model, models / "small")
     toy = ToyConfig(name="small", data=WORLDS["small"], model=ToyModelConfig(seed=7), warmup_requests=8)
-    return export_release(toy_plan(toy), models, created=CREATED + timedelta(days=1)).parent
+    both = tmp_path_factory.mktemp("two") / "small"
+    for model in (small_model, toy_model(toy, age=timedelta(days=1))):
+        shutil.copytree(model, both, dirs_exist_ok=True)
+    return both
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
