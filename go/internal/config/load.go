@@ -105,7 +105,7 @@ func (l *loader) set(name, text, origin string) {
 
 func (l *loader) yaml(text []byte) {
 	var tree yaml.MapSlice
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict(), yaml.UseOrderedMap())
 	if err := decoder.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
 		l.fault("file", "not a YAML mapping: "+strings.TrimSpace(yaml.FormatError(err, false, true)), "correct the marked line")
 		return

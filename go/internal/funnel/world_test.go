@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +28,8 @@ type world struct {
 	runtime *fake.Runtime
 	store   *memoryStore
 	gate    *batching.Gate
-	served  []funnel.Served
+	mu      sync.Mutex
+	served  []funnel.Served // guarded by mu
 }
 
 // memoryStore is a store for tests, with a fault on demand.
@@ -73,8 +75,12 @@ func newWorld(t testing.TB, release ranktest.Options) *world {
 	if err := repo.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.Funnel = funnel.New(funnel.Options{StoreTimeout: 20 * time.Millisecond}, repo, w.gate, pool, w.store,
-		func(s funnel.Served) { w.served = append(w.served, s) }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	w.Funnel = funnel.New(funnel.Options{StoreTimeout: 20 * time.Millisecond, Reserve: 40 * time.Millisecond}, repo, w.gate, pool, w.store,
+		func(s funnel.Served) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.served = append(w.served, s)
+		}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return w
 }
 
