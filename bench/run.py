@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
 from report import Section, hardware_word, machine, memory_section, service_section, write_report
 from server import BINARIES, ROOT, Running, serving
 
@@ -23,6 +25,7 @@ VOID = 3  # exit code of shortlist-load: the generator was the bottleneck
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     load = commands.add_parser("load", help="open-loop load by a scenario")
@@ -53,7 +56,8 @@ def run_load(args: argparse.Namespace) -> int:
         code = generate(Running(args.address, 0, []), args.model, flags)
     else:
         with serving(args.model, args.out / "shortlistd.log") as server:
-            code = generate(server, args.model, flags)
+            soak = yaml.safe_load(scenario(args.scenario).read_text()).get("soak")
+            code = generate(server, args.model, [*flags, "-pid", str(server.pid)] if soak else flags)
     print(f"page: {stem}.html" if code in (0, VOID) else "no page was written")
     return code
 

@@ -31,16 +31,18 @@ type Options struct {
 // that a fast and a slow server give comparable reports. Cancelling ctx ends it early.
 func Run(ctx context.Context, clients []pb.RankingServiceClient, source drive.Source, o Options, r *report.Soak) error {
 	every := max(o.Requests/200, 1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	counts := drive.NewCounts()
 	var next atomic.Int64
 	var ended int64
-	var mu sync.Mutex                // guards ended, counts and r.Samples
+	var unreadable error
+	var mu sync.Mutex                // guards ended, counts, unreadable and r.Samples
 	sample := func(requests int64) { // with mu held
 		mb, err := o.Memory()
 		if err != nil {
-			cancel(err)
+			unreadable = err
+			cancel()
 			return
 		}
 		r.Samples = append(r.Samples, report.Sample{Requests: requests, RSSMB: mb})
@@ -78,8 +80,5 @@ func Run(ctx context.Context, clients []pb.RankingServiceClient, source drive.So
 	r.Answered, r.Codes, r.Rungs = counts.Answered, counts.Codes, counts.Rungs
 	r.Releases = slices.Sorted(maps.Keys(counts.Releases))
 	r.Judge()
-	if cause := context.Cause(ctx); ctx.Err() != nil && cause != context.Canceled {
-		return cause
-	}
-	return nil
+	return unreadable
 }

@@ -71,11 +71,11 @@ func TestAProcessThatEndsStopsTheRun(t *testing.T) {
 }
 
 func TestAnInterruptedRunReportsWhatRan(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context()) // a signal comes with a cause of its own
 	reads := 0
 	_, r, err := run(t, ctx, func() (float64, error) {
 		if reads++; reads == 10 {
-			cancel()
+			cancel(errors.New("terminated"))
 		}
 		return 1, nil
 	})

@@ -48,6 +48,9 @@ func catalogIDs(path string) (*pb.ItemIds, error) {
 	body := 8 + int64(size)
 	read := func(name, dtype string) ([]byte, error) {
 		var t tensor
+		if entries[name] == nil {
+			return nil, fmt.Errorf("it holds neither tensor \"id\" nor %q", name)
+		}
 		if err := json.Unmarshal(entries[name], &t); err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
