@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"slices"
+	"sync"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 )
@@ -20,14 +21,23 @@ type Counter struct {
 	rows   []int64
 	rates  []float32
 	dense  map[int][]float32 // heavy segments, [I] each
+
+	// scratch holds *[]float32 of one 0 per catalog row, to spread a sparse segment over.
+	scratch sync.Pool
 }
 
 // A segment with at least I/heavySegment items is heavy. A dense rate costs 4 bytes and a sparse one 12,
 // so the dense copies add less than 3x heavySegment/12 of the sparse size.
 const heavySegment = 8
 
+// Spreading a segment over the catalog costs a few ns per rate; searching it about 40 ns per candidate,
+// since no branch of a search is predictable. So a search pays only where the segment is this many times
+// longer than the list of candidates.
+const searchSegment = 16
+
 func parseCounter(t *Tensors, cross *bundlev1.CrossColumn, items int64) (*Counter, error) {
 	c := &Counter{Cross: cross, dense: map[int][]float32{}}
+	c.scratch.New = func() any { s := make([]float32, items); return &s }
 	var err error
 	segments := items
 	if !c.ByRow() {
@@ -126,9 +136,24 @@ func (c *Counter) Fill(segment int, rows []int64, out []float32, stride int) {
 	}
 	from, to := c.indptr[segment], c.indptr[segment+1]
 	segmentRows, rates := c.rows[from:to], c.rates[from:to]
-	for i, row := range rows {
-		out[i*stride] = lookUp(segmentRows, rates, row)
+	if len(segmentRows) > searchSegment*len(rows) {
+		for i, row := range rows {
+			out[i*stride] = lookUp(segmentRows, rates, row)
+		}
+		return
 	}
+	scratch := c.scratch.Get().(*[]float32)
+	spread := *scratch
+	for i, row := range segmentRows {
+		spread[row] = rates[i]
+	}
+	for i, row := range rows {
+		out[i*stride] = spread[row]
+	}
+	for _, row := range segmentRows {
+		spread[row] = 0
+	}
+	c.scratch.Put(scratch)
 }
 
 // lookUp is the rate of row, 0 when rows (ascending) do not hold it. The loop has a fixed number of steps

@@ -201,10 +201,15 @@ func TestCounterSparseAndHeavySegmentsAgree(t *testing.T) {
 	}
 	out := make([]float32, items)
 	for s, key := range keys {
-		b.Counters[0].Fill(b.Counters[0].Find(key), all, out, 1)
-		for row, rate := range out {
-			if rate != want[s][int64(row)] {
-				t.Fatalf("segment %d, row %d: rate %v, want %v", s, row, rate, want[s][int64(row)])
+		segment := b.Counters[0].Find(key)
+		for _, step := range []int{items, 4, 1} { // few candidates are searched for, many are spread
+			for from := 0; from < items; from += step {
+				b.Counters[0].Fill(segment, all[from:from+step], out[from:], 1)
+			}
+			for row, rate := range out {
+				if rate != want[s][int64(row)] {
+					t.Fatalf("segment %d, row %d, %d at a time: rate %v, want %v", s, row, step, rate, want[s][int64(row)])
+				}
 			}
 		}
 	}
@@ -229,21 +234,17 @@ func TestSources(t *testing.T) {
 }
 
 func BenchmarkCounterFill(b *testing.B) {
-	const items = 100_000
+	const items = 2000
 	release := ranktest.Bundle(b, ranktest.Options{Items: items, Edit: func(_ manifest, f files) {
 		indptr, rows, rates := []int64{0}, []int64{}, []float32{}
-		for _, step := range []int{2, 50, 1000} {
+		for _, step := range []int{10, 100, 2} {
 			for row := 0; row < items; row += step {
 				rows, rates = append(rows, int64(row)), append(rates, 0.5)
 			}
 			indptr = append(indptr, int64(len(rows)))
 		}
-		f["counters/by_gender.safetensors"] = ranktest.NewTensorFile().Texts("keys", "2", "50", "999").Ints("indptr", indptr, 4).
+		f["counters/by_gender.safetensors"] = ranktest.NewTensorFile().Texts("keys", "10", "100", "2").Ints("indptr", indptr, 4).
 			Ints("rows", rows, len(rows)).Floats("rates", rates, len(rates)).Bytes(b)
-		small := ranktest.NewTensorFile().Texts("keys").Ints("indptr", []int64{0}, 1).Ints("rows", nil, 0).Floats("rates", nil, 0).Bytes(b)
-		f["counters/by_query.safetensors"] = small
-		f["counters/by_last_item.safetensors"] = ranktest.NewTensorFile().Ints("indptr", make([]int64, items+1), items+1).
-			Ints("rows", nil, 0).Floats("rates", nil, 0).Bytes(b)
 	}})
 	rng := rand.New(rand.NewPCG(5, 6))
 	rows := make([]int64, 1000)
@@ -251,7 +252,7 @@ func BenchmarkCounterFill(b *testing.B) {
 		rows[i] = rng.Int64N(items)
 	}
 	out := make([]float32, 4*len(rows))
-	for key, name := range map[string]string{"2": "50000 items, dense", "50": "2000 items", "999": "100 items"} {
+	for key, name := range map[string]string{"2": "1000 items, dense", "10": "200 items", "100": "20 items"} {
 		b.Run(name, func(b *testing.B) {
 			c := release.Counters[0]
 			for b.Loop() {

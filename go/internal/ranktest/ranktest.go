@@ -26,11 +26,12 @@ const (
 	Buckets                = 97
 	MaxEvents, Step        = 8, 4
 	defaultItems           = 32
+	maxItems               = 4096
 )
 
 // Options of the test release; zero fields take the defaults.
 type Options struct {
-	Items   int       // default 32; ids are 10, 20, 30 ...
+	Items   int       // default 32, at most 4096; ids are 10, 20, 30 ...
 	Created time.Time // default 2026-01-02; later releases sort after earlier ones
 	// Edit changes the manifest or the files before digests and id are computed; nil changes nothing.
 	Edit func(manifest *bundlev1.Manifest, files map[string][]byte)
@@ -44,6 +45,9 @@ func Files(t testing.TB, opts Options) (releaseID string, files map[string][]byt
 	t.Helper()
 	if opts.Items == 0 {
 		opts.Items = defaultItems
+	}
+	if opts.Items > maxItems {
+		t.Fatalf("%d items: a counter by the last item grows with their square, so at most %d", opts.Items, maxItems)
 	}
 	if opts.Created.IsZero() {
 		opts.Created = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
