@@ -145,6 +145,8 @@ def _override(config: Any, path: list[str], text: str, name: str) -> Any:
         if len(path) == 1:
             raise ConfigError(f"{name} is a group of settings", fix=f"name one of {', '.join(f.name for f in dataclasses.fields(old))}")
         new = _override(old, path[1:], text, name)
+    elif len(path) > 1:
+        raise ConfigError(f"{name} is not a setting", why=f"{path[0]} is a value and not a group", fix=f"name {path[0]} itself")
     else:
         new = _parse(text, hints[path[0]], name)
     return dataclasses.replace(config, **{path[0]: new})

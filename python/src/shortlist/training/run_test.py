@@ -1,0 +1,168 @@
+"""A tiny marketplace through all three stages: resumption, the run directory, and the offline funnel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from shortlist.errors import CheckpointError, ShortlistError
+from shortlist.models.ranker import RankerConfig
+from shortlist.models.two_tower import TwoTowerConfig
+from shortlist.training import loop, run
+from shortlist.training.batches import LogTensors
+from shortlist.training.cascade import CascadeEvaluation
+from shortlist.training.config import (
+    CandidateSampling,
+    Cascade,
+    Optimisation,
+    PrerankerTraining,
+    RankerTraining,
+    RunConfig,
+    TwoTowerTraining,
+    override,
+)
+from shortlist.training.cross import CrossCounters
+from shortlist.training.retrieval import retrieval_ranks
+from shortlist.training.scoring import FrozenRetriever
+from shortlist.training.source import Source, load_source
+
+torch.set_num_threads(1)
+
+OPTIMISATION = Optimisation(epochs=2, learning_rate=3e-3, warmup_steps=2, ema_decay=0.9)
+SAMPLING = CandidateSampling(positions=2, hard=4, pool=50, uniform=2)
+CONFIG = RunConfig(
+    name="tiny",
+    data="marketplace:users=120,items=150,events=2500,logged_requests=300",
+    split="time",
+    fresh_share=0.2,
+    threads=1,
+    two_tower=TwoTowerTraining(
+        model=TwoTowerConfig(width=16, retrieval_width=16, layers=1), optimisation=OPTIMISATION, batch_events=512, in_batch_negatives=32
+    ),
+    preranker=PrerankerTraining(optimisation=OPTIMISATION, sampling=SAMPLING, batch_events=1024),
+    ranker=RankerTraining(
+        model=RankerConfig(width=16, layers=1, heads=1), optimisation=OPTIMISATION, sampling=SAMPLING, old_positions=2, batch_events=1024
+    ),
+    cascade=Cascade(retrieve=60, prerank=30),
+)
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    return load_source(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def finished(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run.train_config(CONFIG, source, tmp_path_factory.mktemp("runs"))
+
+
+def test_a_run_directory_loads_again(finished: Path, source: Source) -> None:
+    loaded = run.load_run(finished)
+    assert loaded.config == CONFIG
+    assert loaded.schema == source.log.schema
+    assert loaded.record["data"]["digest"] == source.digest()
+    assert {path.name for path in finished.glob("*.safetensors")} == {
+        f"{name}.safetensors" for name in ("two_tower", "preranker", "ranker")
+    }
+    for part in ("validation", "test"):
+        models = loaded.record["metrics"][part]
+        assert set(models) == {"popularity", "cooccurrence", "two_tower", "preranker", "cascade"}
+        assert all(0 <= value <= 1 for metrics in models.values() for value in metrics.values())
+    lines = [json.loads(line) for line in (finished / "logs" / "ranker.jsonl").read_text().splitlines()]
+    assert lines[-1]["epoch"] == 2
+
+
+def test_the_two_tower_learns(finished: Path) -> None:
+    metrics = run.load_run(finished).record["metrics"]["validation"]
+    assert metrics["two_tower"]["recall@100"] > 100 / 150
+    assert metrics["cascade"]["recall@100"] <= 1
+
+
+@pytest.mark.parametrize("stage", ["two_tower", "preranker", "ranker"])
+def test_an_interrupted_run_continues_bit_for_bit(
+    stage: str, finished: Path, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted after the stage's first epoch, in the middle of its second."""
+    epoch = loop._epoch
+
+    def interrupted(trained: loop.Stage, *rest: object) -> float:
+        state = rest[3]
+        assert isinstance(state, loop.Progress)
+        if trained.name == stage and state.epoch == 1:
+            torch.rand(3)  # the generator moves on before the process dies
+            raise KeyboardInterrupt
+        return epoch(trained, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.train_config(CONFIG, source, tmp_path)
+    torch.manual_seed(99)
+    folder = run.train_config(CONFIG, source, tmp_path)
+    for name in ("two_tower", "preranker", "ranker"):
+        ours, whole = load_file(folder / f"{name}.safetensors"), load_file(finished / f"{name}.safetensors")
+        assert ours.keys() == whole.keys()
+        assert all(torch.equal(ours[key], whole[key]) for key in whole), name
+    assert run.load_run(folder).record["metrics"] == run.load_run(finished).record["metrics"]
+
+
+def test_another_configuration_does_not_overwrite_a_run(finished: Path, source: Source) -> None:
+    with pytest.raises(CheckpointError, match="another configuration"):
+        run.train_config(override(CONFIG, {"seed": "1"}), source, finished.parent)
+
+
+def test_incomplete_and_foreign_directories_are_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no run directory"):
+        run.load_run(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(record | {"complete": False}))
+    with pytest.raises(CheckpointError, match="not complete"):
+        run.load_run(copy)
+    (copy / "run.json").write_text(json.dumps(record))
+    (copy / "ranker.safetensors").write_bytes((copy / "preranker.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match=r"ranker\.safetensors does not fit"):
+        run.load_run(copy)
+    (copy / "ranker.safetensors").write_bytes(b"junk")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        run.load_run(copy)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(source: Source, tmp_path: Path) -> None:
+    config = override(CONFIG, {"two_tower.optimisation.learning_rate": "1e30", "two_tower.optimisation.clip_norm": "1e30"})
+    with pytest.raises(ShortlistError, match="two_tower: the loss is"):
+        run.train_config(config, source, tmp_path)
+
+
+def test_the_first_stage_of_the_funnel_ranks_as_full_ranking_does(finished: Path, source: Source) -> None:
+    """Retrieval inside the funnel and the two-tower's own evaluation are two paths to the same ranks."""
+    models = run.load_run(finished).models
+    log = LogTensors(source.log, torch.device("cpu"))
+    target = source.split.validation[:80]
+    evaluation = CascadeEvaluation(FrozenRetriever(models.two_tower, log), CrossCounters(source.log, source.split), target, CONFIG.cascade)
+    ranks = evaluation.ranks(models.preranker, models.ranker)
+    assert (ranks["two_tower"] == retrieval_ranks(models.two_tower, log, target)).all()
+    kept = ranks["cascade"] <= CONFIG.cascade.prerank
+    assert (kept == (ranks["preranker"] <= CONFIG.cascade.prerank)).all()
+    assert ((ranks["preranker"] <= CONFIG.cascade.retrieve) == (ranks["two_tower"] <= CONFIG.cascade.retrieve)).all()
+
+
+def test_counters_of_a_training_event_do_not_count_itself(source: Source) -> None:
+    cross = CrossCounters(source.log, source.split)
+    event = torch.arange(50)
+    rows = torch.from_numpy(source.log.item[:50]).unsqueeze(-1)
+    inside, outside = (cross.at_events(event, rows, leave_out=leave_out) for leave_out in (True, False))
+    trained = np.arange(50) < np.repeat(source.split.train_end, np.diff(source.log.ptr))[:50]
+    assert (inside <= outside).all()
+    column = [c.name for c in source.log.schema.cross].index("gender_item")
+    named = trained & (cross.segments["gender_item"][:50] >= 0)
+    assert named.any()
+    assert (inside[named, 0, column] < outside[named, 0, column]).all()
