@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +54,11 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     )
     for model in (models.two_tower, models.preranker, models.ranker):
         model.apply(_scatter)
-    models.ranker.prerank_deviation.fill_(20.0)  # keeps probabilities away from 0 and 1
+    with torch.no_grad():
+        # Dot products of about the size that training gives: neither saturated probabilities nor differences of large numbers.
+        models.two_tower.query_out.weight.mul_(config.retrieval_width**-0.5)
+        models.preranker.heads_out.weight.mul_(config.retrieval_width**-0.5)
+        models.ranker.prerank_deviation.fill_(5.0)
     if log is not None:
         numbers = {c.name: torch.from_numpy(log.items[c.name]) for c in schema.item if c.op is Op.NUMBER}
         models.two_tower.item.fit_numbers(numbers)
@@ -155,5 +159,27 @@ def toy_content(config: ToyConfig, dataset: Dataset, log: EncodedLog, split: Spl
     )
 
 
+def benchmark_config() -> ToyConfig:
+    """Sizes of a real release (D = K = 64, L = 2, H = 2, history 200) without a training: speed depends on shapes alone."""
+    return ToyConfig(
+        name="bench",
+        data=ToyDataConfig(items=5_000, users=500, events=60_000, item_id="int64", history_max_events=200, history_step=50),
+        model=ToyModelConfig(width=64, retrieval_width=64, layers=2, heads=2),
+        source_limit=500,
+        prerank_keep=300,
+        chunk=512,
+        max_candidates=5_000,
+        warmup_requests=200,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write a random-weight release into a model repository.")
+    parser.add_argument("repository", type=Path)
+    parser.add_argument("--benchmark", action="store_true", help="5,000 items and the sizes of a real release, named bench")
+    arguments = parser.parse_args()
+    print(write_toy(arguments.repository, benchmark_config() if arguments.benchmark else None))
+
+
 if __name__ == "__main__":
-    print(write_toy(Path(sys.argv[1])))
+    main()
