@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,7 +77,7 @@ func run(ctx context.Context, arguments, environment []string, stdin io.Reader, 
 		_, err := fmt.Fprintln(stdout, "shortlistd", buildVersion())
 		return err
 	}
-	return errors.New("unknown command or wrong number of arguments\n" + usage)
+	return fmt.Errorf("%q is no command, or has the wrong number of arguments; -help lists the commands", command)
 }
 
 // own are the flags that are no settings.
