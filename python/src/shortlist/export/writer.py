@@ -107,17 +107,20 @@ def publish(directory: Path) -> Path:
 
 def files_of(draft: Draft) -> dict[str, bytes]:
     """Every file of the bundle but the manifest, by path."""
-    content = draft.content
-    files = {layout.graph_path(name): data for name, data in draft.graphs.items()}
-    files[layout.CATALOG] = save(content.catalog.tensors())
+    files = {layout.graph_path(name): data for name, data in draft.graphs.items()} | content_files(draft.content)
     files[layout.INDEX] = save({"retrieval_vector": draft.item_vectors, "ranker_token": draft.item_tokens})
-    files |= {layout.counter_path(cross.name): save(content.counters[cross.name].tensors()) for cross in content.schema.cross}
-    files |= {layout.source_path(name): save(table.tensors()) for name, table in content.sources.items()}
     files[layout.GOLDEN_REQUESTS] = to_json_lines(draft.golden)
     files[layout.GOLDEN_TENSORS] = save(draft.golden_tensors)
     files[layout.WARMUP] = to_json_lines(draft.warmup)
     files[layout.HISTOGRAMS], files[layout.MODEL_CARD] = draft.histograms.encode(), draft.model_card.encode()
     return files
+
+
+def content_files(content: Content) -> dict[str, bytes]:
+    """Catalog, counters and sources, by path."""
+    files = {layout.CATALOG: save(content.catalog.tensors())}
+    files |= {layout.counter_path(cross.name): save(content.counters[cross.name].tensors()) for cross in content.schema.cross}
+    return files | {layout.source_path(name): save(table.tensors()) for name, table in content.sources.items()}
 
 
 def to_json_lines(requests: Sequence[wire.RecommendRequest]) -> bytes:
