@@ -15,7 +15,7 @@ from shortlist.client import Client, History, Recommendation, RetryPolicy, Servi
 
 
 def test_calls_in_flight_are_answered(medium_model: Path, tmp_path: Path) -> None:
-    """Eight callers rank 3,000 candidates each, back to back, when the signal comes."""
+    """Four callers rank 3,000 candidates each, back to back, when the signal comes; that is below what the gate admits at once."""
     candidates = [int(item) for item in item_ids("medium")[:3000]]
     server = Server(medium_model, tmp_path)
     server.start()
@@ -32,8 +32,8 @@ def test_calls_in_flight_are_answered(medium_model: Path, tmp_path: Path) -> Non
                     outcomes.append(error)
         return outcomes
 
-    with ThreadPoolExecutor(8) as pool:
-        callers = [pool.submit(caller) for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        callers = [pool.submit(caller) for _ in range(4)]
         assert began.wait(30)
         time.sleep(0.3)
         code = server.stop(signal.SIGTERM)
@@ -42,4 +42,4 @@ def test_calls_in_flight_are_answered(medium_model: Path, tmp_path: Path) -> Non
     for answers in outcomes:
         assert all(isinstance(answer, Recommendation) and answer.coverage.rung == "full" for answer in answers[:-1])
         assert isinstance(answers[-1], UnavailableError), f"the last call of a caller: {answers[-1]!r}"
-    assert sum(len(answers) - 1 for answers in outcomes) >= 8
+    assert sum(len(answers) - 1 for answers in outcomes) >= 4
