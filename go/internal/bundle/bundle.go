@@ -42,12 +42,12 @@ const (
 // Bundle is a verified release. It is immutable.
 type Bundle struct {
 	Manifest *bundlev1.Manifest
-	// Graphs are the bytes of each graph by name.
+	// Graphs are the bytes of each graph by name; nil once a repository made sessions of them.
 	Graphs   map[string][]byte
 	Catalog  *Catalog
 	Counters []*Counter              // in the order of Manifest.Cross
 	Sources  map[string]*SourceTable // by source name; none for TWO_TOWER
-	Vectors  *ItemVectors            // what the factory's item_encoder computed
+	Vectors  *ItemVectors            // what the factory's item_encoder computed; nil once a repository proved it
 	Golden   *Golden
 	// Reference is reference/histograms.json; nil when the bundle has none.
 	Reference []byte

@@ -38,7 +38,11 @@ func (s *Snapshot) encodeItems(ctx context.Context) error {
 	if err := compare("retrieval_vector", s.RetrievalVectors, s.Bundle.Vectors.RetrievalVector, d.K, tolerance); err != nil {
 		return err
 	}
-	return compare("ranker_token", s.RankerTokens, s.Bundle.Vectors.RankerToken, d.D, tolerance)
+	if err := compare("ranker_token", s.RankerTokens, s.Bundle.Vectors.RankerToken, d.D, tolerance); err != nil {
+		return err
+	}
+	s.Bundle.Vectors = nil // proved; keeping them would double the memory
+	return nil
 }
 
 // itemInput is rows [from,to) of the catalog column behind the graph input item_<column>, without a copy.

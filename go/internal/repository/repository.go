@@ -118,7 +118,10 @@ func (r *Repository) Open(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.event(Event{Kind: EventWatch, ReleaseID: id, Err: err})
+		var refused *rank.ReleaseRefusedError
+		if !errors.As(err, &refused) { // a refusal was told already
+			r.event(Event{Kind: EventWatch, ReleaseID: id, Err: err})
+		}
 		refusals = append(refusals, err)
 	}
 	if len(refusals) == 0 {

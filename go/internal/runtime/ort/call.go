@@ -2,8 +2,8 @@ package ort
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
 
@@ -54,36 +54,57 @@ func tensorOf[T ort.TensorData](shape []int64, data []T) (ort.Value, error) {
 	return value, nil
 }
 
-// runOptions are reused; each is as new when it goes back.
-var runOptions sync.Pool
-
 // run executes the graph. A context that can end has its own run options, whose terminate flag ONNX Runtime
 // looks at between nodes.
-func (c *call) run(ctx context.Context, session *ort.DynamicAdvancedSession) error {
+func (c *call) run(ctx context.Context, session *ort.DynamicAdvancedSession, free *optionList) error {
 	if ctx.Done() == nil {
 		return session.RunWithOptions(c.inputs, c.outputs, nil)
 	}
-	options, ok := runOptions.Get().(*ort.RunOptions)
-	if !ok {
-		var err error
-		if options, err = ort.NewRunOptions(); err != nil {
-			return err
-		}
+	options, err := free.take()
+	if err != nil {
+		return err
 	}
 	terminated := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { terminated <- options.Terminate() })
-	err := session.RunWithOptions(c.inputs, c.outputs, options)
+	err = session.RunWithOptions(c.inputs, c.outputs, options)
 	if !stop() {
-		// The function runs or ran: the options may be touched only after it is done.
-		if terminateErr := <-terminated; terminateErr != nil {
-			return fmt.Errorf("terminate: %w", terminateErr)
-		}
-		if unsetErr := options.UnsetTerminate(); unsetErr != nil {
-			return fmt.Errorf("unset terminate: %w", unsetErr)
-		}
+		// The function runs or ran: the options may be touched, and freed, only after it is done.
+		err = errors.Join(err, <-terminated, options.UnsetTerminate())
 	}
-	runOptions.Put(options)
+	free.put(options)
 	return err
+}
+
+// optionList keeps run options for reuse, each as good as new. They are C memory, so a sync.Pool, which
+// drops what it holds, would leak them.
+type optionList struct {
+	free chan *ort.RunOptions
+}
+
+func newOptionList() *optionList { return &optionList{free: make(chan *ort.RunOptions, 64)} }
+
+func (l *optionList) take() (*ort.RunOptions, error) {
+	select {
+	case options := <-l.free:
+		return options, nil
+	default:
+		return ort.NewRunOptions()
+	}
+}
+
+func (l *optionList) put(options *ort.RunOptions) {
+	select {
+	case l.free <- options:
+	default:
+		_ = options.Destroy() // cannot fail
+	}
+}
+
+// drain frees what is kept; nothing may be running.
+func (l *optionList) drain() {
+	for len(l.free) > 0 {
+		_ = (<-l.free).Destroy()
+	}
 }
 
 // collect hands the outputs that ONNX Runtime allocated to the caller.

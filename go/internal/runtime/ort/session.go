@@ -11,10 +11,6 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
 
-// cpuArena says whether ONNX Runtime keeps freed CPU memory. It never gives an arena back, so with variable
-// shapes the process would stay at its peak.
-const cpuArena = false
-
 type session struct {
 	runtime *ortRuntime
 	name    string
@@ -30,6 +26,7 @@ func (r *ortRuntime) newSession(name string, graph []byte, config map[string]str
 	if len(graph) == 0 {
 		return nil, errors.New("the graph has no bytes")
 	}
+	// The binding tells the tensors of a graph only by loading it once more; that is paid at load.
 	inputs, outputs, err := ort.GetInputOutputInfoWithONNXData(graph)
 	if err != nil {
 		return nil, err
@@ -105,7 +102,7 @@ func (s *session) Run(ctx context.Context, inputs, outputs []runtime.Tensor) err
 	defer c.free()
 	err := c.bind(inputs, outputs)
 	if err == nil {
-		err = c.run(ctx, s.session)
+		err = c.run(ctx, s.session, s.runtime.options)
 	}
 	if err == nil {
 		err = c.collect(outputs)
