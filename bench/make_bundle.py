@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+
 from shortlist.export.graphs import FunnelModels
 from shortlist.export.release import export_release
 from shortlist.models.preranker import PrerankerConfig

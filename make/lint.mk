@@ -1,7 +1,7 @@
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := $(TMP)/bin/staticcheck-$(STATICCHECK_VERSION)
 # Python outside the package, linted with the package's settings.
-SCRIPTS := ../tools ../tests ../bench ../docker
+SCRIPTS := ../tools ../tests ../bench ../docker ../bench ../docker
 
 lint: lint-python lint-go ## Lint and type-check both languages
 
