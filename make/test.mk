@@ -14,7 +14,6 @@ test-go: setup
 	@echo "== go"; cd go && go test -race $(GO_PACKAGES)
 
 test-cross: build
-	@echo "== cross-language"; pytest -c tests/pytest.ini tests
-	@echo "== docker, bench"; pytest -c tests/pytest.ini docker/docker_test.py bench/report_test.py
+	@echo "== cross-language, bench, docker"; pytest -c tests/pytest.ini tests bench docker
 
 .PHONY: build test test-python test-go test-cross
