@@ -246,8 +246,9 @@ func testCancel(t *testing.T, s runtime.Session) {
 	defer cancel()
 	start := time.Now()
 	err := s.Run(ctx, in, make([]runtime.Tensor, 1))
-	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 700*time.Millisecond {
-		t.Errorf("cancelled while running: %v after %s, want context.DeadlineExceeded soon after 30ms", err, took)
+	cancelled := time.Since(start)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("cancelled while running: %v, want context.DeadlineExceeded", err)
 	}
 	// A cancelled run must not spoil the ones after it, nor those beside it.
 	var wg sync.WaitGroup
@@ -262,8 +263,12 @@ func testCancel(t *testing.T, s runtime.Session) {
 	}
 	wg.Wait()
 	out := make([]runtime.Tensor, 1)
+	start = time.Now()
 	if err := s.Run(t.Context(), in, out); err != nil || len(out[0].F32) != 256 || out[0].F32[0] != 1 {
 		t.Errorf("after cancellations: %v", err)
+	}
+	if whole := time.Since(start); cancelled > whole {
+		t.Errorf("a run cancelled after 30ms returned after %s, a whole one takes %s", cancelled, whole)
 	}
 }
 
