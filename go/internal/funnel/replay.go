@@ -72,7 +72,7 @@ func (p *Replayer) Replay(ctx context.Context, s *repository.Snapshot) (*Report,
 			return nil, fmt.Errorf("self-test: golden request %d: %w", i, err)
 		}
 		seen := &recording{ints: make(map[string][]int64), floats: make(map[string][]float32)}
-		_, result, err := p.funnel.run(unhurried(ctx, q), s.Prepared.(*Release), q, seen.note)
+		_, result, err := p.funnel.run(unhurried(ctx), s.Prepared.(*Release), q, seen.note)
 		if err != nil {
 			return nil, fmt.Errorf("self-test: golden request %d: %w", i, err)
 		}
@@ -96,14 +96,14 @@ func (p *Replayer) Warm(ctx context.Context, s *repository.Snapshot) {
 	}
 	for _, request := range s.Bundle.Golden.Warmup {
 		if q, err := p.parse(request); err == nil && ctx.Err() == nil {
-			_, _, _ = p.funnel.run(unhurried(ctx, q), s.Prepared.(*Release), q, nil)
+			_, _, _ = p.funnel.run(unhurried(ctx), s.Prepared.(*Release), q, nil)
 		}
 	}
 }
 
-// unhurried gives a replayed query a budget without a deadline.
-func unhurried(ctx context.Context, q *rank.Query) context.Context {
-	return rank.WithBudget(ctx, rank.NewBudget(time.Time{}, 1, q.Priority))
+// unhurried gives a replayed query a budget without a deadline, behind all live traffic.
+func unhurried(ctx context.Context) context.Context {
+	return rank.WithBudget(ctx, rank.NewBudget(time.Time{}, 1, rank.Batch))
 }
 
 // recording is a tap that keeps copies.

@@ -58,7 +58,7 @@ func golden(t *testing.T, edit func(*recording)) ranktest.Options {
 	defer unpin()
 	q, _ := goldenQuery(nil)
 	seen := &recording{ints: map[string][]int64{}, floats: map[string][]float32{}}
-	if _, _, err := p.funnel.run(unhurried(t.Context(), q), s.Prepared.(*Release), q, seen.note); err != nil {
+	if _, _, err := p.funnel.run(unhurried(t.Context()), s.Prepared.(*Release), q, seen.note); err != nil {
 		t.Fatal(err)
 	}
 	if edit != nil {

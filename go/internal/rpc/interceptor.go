@@ -17,6 +17,7 @@ import (
 type interceptor struct {
 	observer Observer
 	logger   *slog.Logger
+	stopping <-chan struct{} // closed when the server stops: streams end, unary calls finish
 }
 
 func (i *interceptor) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
@@ -30,8 +31,26 @@ func (i *interceptor) stream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	start := time.Now()
 	i.observer.CallStarted()
 	defer func() { err = i.end(stream.Context(), info.FullMethod, "", start, recover(), err) }()
-	return handler(srv, stream)
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-i.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return handler(srv, endingStream{stream, ctx})
 }
+
+// endingStream is a stream whose context ends when the server stops: a client that watches health would
+// otherwise hold up every drain to its limit.
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s endingStream) Context() context.Context { return s.ctx }
 
 // end is called with what the handler left: a panic, an error or nothing. FullMethod is the name of a
 // registered method, so labels and log fields stay a closed set.

@@ -45,15 +45,17 @@ type Deps struct {
 
 // Servers are the two doors: Data answers callers, Admin controls releases and describes the services.
 type Servers struct {
-	Data   *grpc.Server
-	Admin  *grpc.Server
-	health *health.Server
+	Data     *grpc.Server
+	Admin    *grpc.Server
+	health   *health.Server
+	stopping chan struct{}
 }
 
 // New builds both servers. They are not ready before SetServing(true).
 func New(opts Options, deps Deps) *Servers {
 	opts.EnsureDefaults()
-	s := &Servers{Data: newServer(opts, deps), Admin: newServer(opts, deps), health: health.NewServer()}
+	stopping := make(chan struct{})
+	s := &Servers{Data: newServer(opts, deps, stopping), Admin: newServer(opts, deps, stopping), health: health.NewServer(), stopping: stopping}
 	ranking := &rankingServer{opts: &opts, deps: deps}
 	register(s.Data, &shortlistv1.RankingService_ServiceDesc, ranking)
 	register(s.Data, &shortlistv1.UserService_ServiceDesc, &userServer{opts: &opts, deps: deps})
@@ -96,9 +98,10 @@ func (s *Servers) SetServing(serving bool) {
 	}
 }
 
-// Stop says NOT_SERVING, lets running calls finish until ctx ends, and then cuts them.
+// Stop says NOT_SERVING, lets running calls finish until ctx ends, and then cuts them. It is called once.
 func (s *Servers) Stop(ctx context.Context) {
 	s.health.Shutdown()
+	close(s.stopping)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -114,8 +117,8 @@ func (s *Servers) Stop(ctx context.Context) {
 	}
 }
 
-func newServer(opts Options, deps Deps) *grpc.Server {
-	guard := &interceptor{observer: deps.Observer, logger: deps.Logger}
+func newServer(opts Options, deps Deps, stopping <-chan struct{}) *grpc.Server {
+	guard := &interceptor{observer: deps.Observer, logger: deps.Logger, stopping: stopping}
 	return grpc.NewServer(
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(opts.MaxMessageBytes),

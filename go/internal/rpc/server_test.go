@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/gen/inference"
 	shortlistv1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
@@ -47,6 +49,7 @@ type world struct {
 	data, admin *grpc.ClientConn
 	runtime     *fake.Runtime
 	counts      *counts
+	stop        func(context.Context)
 }
 
 func newWorld(t *testing.T, opts Options, edit func(*Deps)) *world {
@@ -72,12 +75,14 @@ func newWorld(t *testing.T, opts Options, edit func(*Deps)) *world {
 		edit(&deps)
 	}
 	w.servers = New(opts, deps)
+	var once sync.Once
+	w.stop = func(ctx context.Context) { once.Do(func() { w.servers.Stop(ctx) }) }
 	w.data, w.admin = connect(t, w.servers.Data), connect(t, w.servers.Admin)
 	t.Cleanup(func() {
 		_, _ = w.data.Close(), w.admin.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		w.servers.Stop(ctx)
+		w.stop(ctx)
 		pool.Close()
 		if err := repo.Close(ctx); err != nil {
 			t.Error(err)
@@ -262,6 +267,38 @@ func TestHealthFollowsServing(t *testing.T) {
 				t.Errorf("serving %v, %q: %v, %v", serving, service, answer, err)
 			}
 		}
+	}
+}
+
+// A health watch never ends by itself; it must not hold up a drain. A running call must finish.
+func TestStopEndsWatchesAndFinishesCalls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, nil)
+	watch, err := healthv1.NewHealthClient(w.data).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	w.runtime.Inject(bundle.Ranker, fake.Fault{Delay: 100 * time.Millisecond})
+	answered := make(chan error, 1)
+	go func() {
+		_, err := shortlistv1.NewRankingServiceClient(w.data).Recommend(t.Context(), &shortlistv1.RecommendRequest{})
+		answered <- err
+	}()
+	for w.counts.started.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	w.stop(ctx)
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("the drain took %s", took)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("a running call was cut: %v", err)
 	}
 }
 
