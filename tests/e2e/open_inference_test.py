@@ -34,13 +34,13 @@ def tensor(name: str, value: Any, kind: str = "FP32") -> oip.InferInput:
 
 
 def preranker_inputs(client: oip.InferenceServerClient, candidates: int = 3) -> Inputs:
-    """Random inputs of the preranker, with the sizes that its metadata states."""
+    """Random inputs of the preranker (rates of counters lie in [0, 1)), with the sizes that its metadata states."""
     shapes = {one.name: list(one.shape) for one in client.get_model_metadata("preranker").inputs}
     rng = np.random.default_rng(0)
     sizes = {"query_vectors": [1, *shapes["query_vectors"][1:]]}
     for name in ("retrieval_vector", "cross"):
         sizes[name] = [1, candidates, shapes[name][2]]
-    return {name: rng.standard_normal([max(size, 1) for size in shape]).astype(np.float32) for name, shape in sizes.items()}
+    return {name: rng.random([max(size, 1) for size in shape], dtype=np.float32) for name, shape in sizes.items()}
 
 
 def test_lists_and_describes(client: oip.InferenceServerClient) -> None:
