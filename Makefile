@@ -13,5 +13,5 @@ export PATH := $(VENV)/bin:$(TMP)/bin:$(PATH)
 include make/*.mk
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-21s %s\n", $$1, $$2}'
 .PHONY: help
