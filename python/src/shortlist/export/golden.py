@@ -83,7 +83,7 @@ class RequestMaker:
 
         yield self._candidates(longest, [ids[0]])
         yield self._candidates(longest, [ids[-1], unknown[0], ids[0], ids[-1], *ids[1:4], ids[0], unknown[1]])
-        yield self._candidates(longest, list(reversed(ids))[: funnel.max_candidates])
+        yield self._candidates(longest, list(reversed(ids)))
         yield self._candidates(longest, unknown)  # no known item: an empty answer
         yield self._candidates(longest[:0], ids[:7])
 
@@ -148,7 +148,7 @@ class RequestMaker:
 
     def _candidates(self, events: pl.DataFrame, candidates: Sequence[ItemId]) -> wire.RecommendRequest:
         request = self._request(events[:12])
-        set_items(request.candidates, candidates)
+        set_items(request.candidates, candidates[: self.content.funnel.max_candidates])
         request.limit = min(max(1, len(candidates)), self.content.funnel.max_limit)
         return request
 

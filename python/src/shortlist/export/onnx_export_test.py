@@ -12,6 +12,9 @@ from shortlist.errors import ExportError
 from shortlist.export import onnx_export, reader, writer
 from shortlist.export.backends import OrtGraphs
 from shortlist.export.manifest import GRAPHS
+from shortlist.schema import Column, Op, Schema
+from shortlist.testing.contracts import assert_independent
+from shortlist.testing.toy import ToyModelConfig, toy_models
 
 
 def test_bytes_are_stable(draft: writer.Draft, tracked: reader.Bundle) -> None:
@@ -63,3 +66,11 @@ def test_check_refuses_external_weights_and_other_outputs(draft: writer.Draft) -
     model.graph.node[0].op_type = "NoSuchOperator"
     with pytest.raises(ExportError, match="preranker is not valid"):
         onnx_export.check("preranker", model)
+
+
+def test_the_smallest_schema_exports() -> None:
+    """No user, context or cross columns: [B,M,0] counters and graphs without request inputs."""
+    item = Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abcdefghi"), in_history=True)
+    schema = Schema(item_id="string", user=(), context=(), item=(item,), actions=("view",), tasks=("click",))
+    graphs = onnx_export.export_graphs(toy_models(schema, ToyModelConfig(layers=1, heads=1)))
+    assert_independent(OrtGraphs(graphs), schema)

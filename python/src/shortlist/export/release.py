@@ -54,8 +54,9 @@ def export_release(plan: ReleasePlan, repository: Path, *, override: Sequence[st
         report = verify(directory)
         if not report.passed:
             raise GateError(
-                f"the written bundle failed {len(report.violations)} checks:\n- " + "\n- ".join(report.violations[:20]),
-                fix="this should have been found before writing; check the disk",
+                f"the written bundle failed {len(report.violations)} checks",
+                why="failed:" + "".join(f"\n  - {violation}" for violation in report.violations[:20]),
+                fix="memory passed the same checks, so look at the disk",
             )
         final = writer.publish(directory)
     layout.set_current(final.parent, final.name)
@@ -124,10 +125,10 @@ def judge(gates: Sequence[pb.Gate], override: Sequence[str]) -> tuple[pb.Gate, .
         judged.append(pb.Gate(name=gate.name, passed=gate.passed, overridden=overridden, detail=gate.detail))
     failed = [gate for gate in judged if not gate.passed and not gate.overridden]
     if failed:
-        listed = "\n- ".join(f"{gate.name}: {gate.detail}" for gate in failed)
         raise GateError(
-            f"the release was refused by {len(failed)} of {len(judged)} gates:\n- {listed}\n",
-            fix="train a better model, or release all the same by naming quality gates in `override` (laws and parity cannot be)",
+            f"the release was refused by {len(failed)} of {len(judged)} gates",
+            why="failed:" + "".join(f"\n  - {gate.name}: {gate.detail}" for gate in failed),
+            fix="train a better model, or name quality gates in `override` to release all the same (laws and parity cannot be)",
         )
     return tuple(judged)
 

@@ -31,12 +31,13 @@ from shortlist.testing.toy_data import ToyDataConfig, toy_dataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyModelConfig:
-    """Shapes: D `width`, K `retrieval_width`, L `layers`, H `heads`."""
+    """Shapes: D `width`, K `retrieval_width`, L `layers`, H `heads`. `scale` multiplies query vectors, and so all dot products."""
 
     width: int = 8
     retrieval_width: int = 8
     layers: int = 2
     heads: int = 2
+    scale: float = 1.0
     seed: int = 0
 
 
@@ -56,8 +57,8 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
         model.apply(_scatter)
     with torch.no_grad():
         # Dot products of about the size that training gives: neither saturated probabilities nor differences of large numbers.
-        models.two_tower.query_out.weight.mul_(config.retrieval_width**-0.5)
-        models.preranker.heads_out.weight.mul_(config.retrieval_width**-0.5)
+        models.two_tower.query_out.weight.mul_(config.scale * config.retrieval_width**-0.5)
+        models.preranker.heads_out.weight.mul_(config.scale * config.retrieval_width**-0.5)
         models.ranker.prerank_deviation.fill_(5.0)
     if log is not None:
         numbers = {c.name: torch.from_numpy(log.items[c.name]) for c in schema.item if c.op is Op.NUMBER}
@@ -72,7 +73,7 @@ def _scatter(module: nn.Module) -> None:
         for name, parameter in module.named_parameters(recurse=False):
             if isinstance(module, nn.LayerNorm):
                 continue
-            deviation = 0.5 if isinstance(module, nn.Embedding) else parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
+            deviation = 0.5 if isinstance(module, nn.Embedding) else max(1, parameter.shape[-1]) ** -0.5 if parameter.ndim > 1 else 0.1
             if name in ("dot_weight", "prerank_weight"):
                 continue
             parameter.normal_(0.0, deviation)
@@ -164,7 +165,7 @@ def benchmark_config() -> ToyConfig:
     return ToyConfig(
         name="bench",
         data=ToyDataConfig(items=5_000, users=500, events=60_000, item_id="int64", history_max_events=200, history_step=50),
-        model=ToyModelConfig(width=64, retrieval_width=64, layers=2, heads=2),
+        model=ToyModelConfig(width=64, retrieval_width=64, layers=2, heads=2, scale=0.25),
         source_limit=500,
         prerank_keep=300,
         chunk=512,
