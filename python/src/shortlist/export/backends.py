@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -26,10 +26,6 @@ class Graphs(Protocol):
         """All outputs of a graph by name. `inputs` may hold more than the graph takes."""
         ...
 
-    def inputs(self, name: str) -> Sequence[str]:
-        """Names of the inputs of a graph."""
-        ...
-
 
 class TorchGraphs:
     """Eager PyTorch in fp32 on the CPU, one thread: what golden tensors come from."""
@@ -39,9 +35,6 @@ class TorchGraphs:
         self._modules = graph_modules(models)
         config = models.ranker.config
         self.cache_shape = (config.layers, config.heads, config.width // config.heads)
-
-    def inputs(self, name: str) -> Sequence[str]:
-        return [spec.name for spec in self._signatures[name].inputs]
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         signature = self._signatures[name]
@@ -66,9 +59,6 @@ class OrtGraphs:
                 raise ExportError(f"graph {name} cannot be loaded by ONNX Runtime {onnxruntime.__version__}", why=str(error)) from error
         shape = next(value.shape for value in self._sessions["history_encoder"].get_inputs() if value.name == "past_keys")
         self.cache_shape = (int(shape[1]), int(shape[2]), int(shape[4]))
-
-    def inputs(self, name: str) -> Sequence[str]:
-        return [value.name for value in self._sessions[name].get_inputs()]
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         session = self._sessions[name]

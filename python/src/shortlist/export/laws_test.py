@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -28,9 +28,6 @@ class Sabotaged:
 
     def __init__(self, graphs: Graphs, graph: str, change: Callable[[Mapping[str, Array], Tensors], Tensors]) -> None:
         self.graphs, self.graph, self.change, self.cache_shape = graphs, graph, change, graphs.cache_shape
-
-    def inputs(self, name: str) -> Sequence[str]:
-        return self.graphs.inputs(name)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         outputs = self.graphs.run(name, inputs)
