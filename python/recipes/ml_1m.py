@@ -15,12 +15,13 @@ def recipe() -> RunConfig:
         fresh_share=0.03,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1, dropout=0.1),
-            optimisation=Optimisation(epochs=12, learning_rate=1e-3),
+            optimisation=Optimisation(epochs=20, learning_rate=2e-3, patience=5),
+            batch_events=4096,
         ),
         preranker=PrerankerTraining(optimisation=Optimisation(epochs=2, learning_rate=1e-3)),
         ranker=RankerTraining(
             model=RankerConfig(width=64, layers=2, heads=2, dropout=0.1),
-            optimisation=Optimisation(epochs=4, learning_rate=1e-3),
+            optimisation=Optimisation(epochs=3, learning_rate=5e-4),
             sampling=CandidateSampling(positions=8, hard=24, pool=500, uniform=8),
         ),
     )
