@@ -42,9 +42,10 @@ def main() -> None:
         with Client(DATA, timeout=10.0) as client:
             stored = client.append(user, history)
         print(f"user {user} has {stored} stored events and asks for {query!r}\n")
-        shortlist("rank", "--user", user, "--context", f"query={query}", "--context", f"query_text={query}", *AT_DEMO)
+        now = ("--time", history.times[-1])  # of the generated market, whose offers come and go
+        shortlist("rank", "--user", user, "--context", f"query={query}", "--context", f"query_text={query}", *now, *AT_DEMO)
         print("\nthe same user without a query, ten given candidates:\n")
-        shortlist("rank", "--user", user, "--candidates", ",".join(map(str, some_items())), *AT_DEMO)
+        shortlist("rank", "--user", user, "--candidates", ",".join(map(str, some_items())), *now, *AT_DEMO)
 
         step("5/5  parity: the service repeats the golden requests that PyTorch answered")
         with AdminClient(ADMIN) as admin:

@@ -25,6 +25,7 @@ def rank(
     feature: Annotated[list[str] | None, typer.Option(help="A user column: --feature gender=F. May be repeated.")] = None,
     context: Annotated[list[str] | None, typer.Option(help="A context column: --context 'query=red shoes'. May be repeated.")] = None,
     limit: Annotated[int, typer.Option(help="Items wanted; 0 is the release's default.")] = 10,
+    time: Annotated[int, typer.Option(help="Unix seconds that count as now (availability); 0 is the server's clock.")] = 0,
     string_ids: Annotated[
         bool, typer.Option("--string-ids", help="Items are named by strings, also where these look like numbers.")
     ] = False,
@@ -39,7 +40,12 @@ def rank(
     """
     from shortlist.client import Client, History
 
-    options: RequestOptions = {"limit": limit, "features": columns(feature, "--feature"), "context": columns(context, "--context")}
+    options: RequestOptions = {
+        "limit": limit,
+        "time": time,
+        "features": columns(feature, "--feature"),
+        "context": columns(context, "--context"),
+    }
     if history:
         options["history"] = History(items=ids(history, string_ids))
     elif not user:
