@@ -21,16 +21,17 @@ class LogTensors:
     def __init__(self, log: EncodedLog, device: torch.device) -> None:
         self.log, self.device = log, device
         self.schema: Schema = log.schema
-        self.items = {name: torch.from_numpy(values).to(device) for name, values in log.items.items()}
-        self.users = {name: torch.from_numpy(values).to(device) for name, values in log.users.items()}
-        self.context = {name: torch.from_numpy(values).to(device) for name, values in log.context.items()}
+        # Copies: arrays of a log may be read-only, which torch does not support.
+        self.items = {name: torch.tensor(values, device=device) for name, values in log.items.items()}
+        self.users = {name: torch.tensor(values, device=device) for name, values in log.users.items()}
+        self.context = {name: torch.tensor(values, device=device) for name, values in log.context.items()}
         # One more row of zeros, which padding points at.
         self._history = {
             column.name: torch.cat((self.items[column.name], torch.zeros_like(self.items[column.name][:1])))
             for column in log.schema.history
         }
-        self._item = torch.cat((torch.from_numpy(log.item), torch.tensor([len(log.item_ids)]))).to(device)
-        self._action = torch.cat((torch.from_numpy(log.action), torch.tensor([0]))).to(device)
+        self._item = torch.cat((torch.tensor(log.item), torch.tensor([len(log.item_ids)]))).to(device)
+        self._action = torch.cat((torch.tensor(log.action), torch.tensor([0]))).to(device)
         self.event_user = torch.from_numpy(np.repeat(np.arange(len(log.user_ids)), np.diff(log.ptr))).to(device)
 
     @property
