@@ -5,8 +5,6 @@ Lists come from two places: the next event among what the frozen retriever confu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,10 +29,10 @@ class NextEventLists:
         self.labels = torch.from_numpy(labels).to(self.log.device)  # [A+1,T]
 
     @torch.no_grad()
-    def __call__(self, batch: Stretches, old: int = 0, narrow: Callable[[Lists], Tensor] | None = None) -> Lists:
+    def __call__(self, batch: Stretches, old: int = 0) -> Lists:
         """Draw lists at `config.positions` fresh and `old` other positions.
 
-        `narrow` scores [B,P,M] a draw of hard negatives twice as wide, of which the best half is kept.
+        Hard negatives are uniform draws of the pool: choosing them by a later score would teach that a high score is bad.
         """
         log, config = self.log, self.config
         visible, used, fresh = self._positions(batch, old)
@@ -59,10 +57,8 @@ class NextEventLists:
             cross = self.cross.at_events(event, rows, leave_out=True)
             return Lists(visible, fresh, context, rows, used.unsqueeze(-1) & ~again, labels, cross)
 
-        drawn = min(config.hard * (1 if narrow is None else 2), best.indices.shape[2])
+        drawn = min(config.hard, best.indices.shape[2])
         hard = best.indices.gather(2, torch.rand(best.indices.shape).topk(drawn, dim=2).indices.to(log.device))
-        if narrow is not None:
-            hard = hard.gather(2, narrow(lists(hard)).topk(min(config.hard, drawn), dim=2).indices)
         uniform = torch.randint(log.item_count, (*visible.shape, config.uniform)).to(log.device)
         return lists(torch.cat((positive, hard, uniform), dim=2))
 

@@ -69,6 +69,11 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
     total = config.epochs * len(stage.batches(0))
     log = RunLog(folder / "logs", stage.name)
     try:
+        if state.step == 0:  # later stages start as the stage before them: training must improve on that, or it is not kept
+            metrics = _validate(stage, average)
+            log.write(0, {"epoch": 0.0, **metrics}, show=True)
+            state.best = metrics[stage.monitor]
+            best = {name: value.detach().clone() for name, value in (model.state_dict() | average).items()}
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             begin = time.monotonic()
             loss = _epoch(stage, config, optimizer, average, state, total, log, device)

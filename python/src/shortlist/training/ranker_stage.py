@@ -67,7 +67,7 @@ class RankerStage:
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         users = stretches(self.retriever.log, self.sequences, batch)
         keys, values = encode_stretches(self.model.ranker, self.retriever, users)
-        lists = self.next_event(users, self.config.old_positions, lambda wide: self._prerank(users, wide))
+        lists = self.next_event(users, self.config.old_positions)
         logits = rank_logits(self.model.ranker, self.retriever, users, keys, values, lists, self._prerank_feature(users, lists))
         order = listwise(logits[..., 0], lists)
         pages = self.shown(users, fresh_only=False) if self.shown is not None else None
