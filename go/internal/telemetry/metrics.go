@@ -49,7 +49,7 @@ func NewMetrics(registry prometheus.Registerer, reasons []string) (*Metrics, err
 	m := &Metrics{
 		reasons: reasons,
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "shortlist_calls_total", Help: "Finished calls by method and gRPC code; RESOURCE_EXHAUSTED is shed load."},
+			Name: "shortlist_calls_total", Help: "Finished calls by method and gRPC code; ResourceExhausted is shed load."},
 			[]string{"method", "code"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "shortlist_calls_in_flight", Help: "Calls that are being answered."}),
