@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from shortlist.data.dataset import EncodedLog
+from shortlist.features import window_starts
 from shortlist.schema import ACTION, Schema
 
 Rows = npt.NDArray[np.int64]
@@ -68,12 +69,6 @@ class LogTensors:
         return {name: values[row] for name, values in self.items.items()}
 
 
-def window_start(count: Rows, schema: Schema) -> Rows:
-    """How many of `count` events the history window drops: the smallest multiple of the step that leaves at most the maximum."""
-    over = np.maximum(count - schema.history_max_events, 0)
-    return -(-over // schema.history_step) * schema.history_step
-
-
 @dataclass(frozen=True)
 class Sequences:
     """Stretches of events: `length` events from absolute index `start`; `whole` where the user's first event is in it."""
@@ -112,7 +107,7 @@ def target_histories(log: EncodedLog, target: Rows) -> Sequences:
     """The windowed history of each target event; a history may be empty."""
     user = np.searchsorted(log.ptr, target, side="right") - 1
     first = log.ptr[user]
-    dropped = window_start(target - first, log.schema)
+    dropped = window_starts(target - first, log.schema.history_max_events, log.schema.history_step)
     return Sequences(user.astype(np.int64), first + dropped, target - first - dropped, dropped == 0)
 
 

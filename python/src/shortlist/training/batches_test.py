@@ -8,8 +8,8 @@ import torch
 
 from shortlist.data.encode import encode
 from shortlist.data.marketplace import MarketplaceConfig, make_marketplace
-from shortlist.schema import ACTION, Schema
-from shortlist.training.batches import LogTensors, bucketed, fresh_start, target_histories, training_sequences, window_start
+from shortlist.schema import ACTION
+from shortlist.training.batches import LogTensors, bucketed, fresh_start, target_histories, training_sequences
 
 torch.set_num_threads(1)
 
@@ -17,12 +17,6 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def log() -> LogTensors:
     return LogTensors(encode(make_marketplace(MarketplaceConfig(users=60, items=100, events=1500))), torch.device("cpu"))
-
-
-@pytest.mark.parametrize(("count", "dropped"), [(0, 0), (200, 0), (201, 50), (250, 50), (251, 100), (1000, 800)])
-def test_the_window_moves_in_steps(count: int, dropped: int) -> None:
-    schema = Schema(item_id="int64", user=(), context=(), item=(), actions=("a",), tasks=("a",))
-    assert window_start(np.array([count]), schema).tolist() == [dropped]
 
 
 def test_histories_hold_the_events_before_their_target_and_zeros_after(log: LogTensors) -> None:
