@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
+
 from report import Section, hardware_word, machine, memory_section, service_section, write_report
 from server import BINARIES, ROOT, Running, serving
 

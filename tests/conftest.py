@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from cases.worlds import WORLDS
 from harness import ROOT, Server, build
-
 from shortlist.export.release import export_release
 from shortlist.testing.toy import CREATED, ToyConfig, ToyModelConfig, toy_plan
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Server
 
 from badinput.spoil import SPOILERS, Spoiler, beside
+from harness import Server
 from shortlist.client import AdminClient, Client, History, NotFoundError, NotReadyError, Recommendation
 from shortlist.export import layout
 

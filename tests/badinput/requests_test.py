@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import json_format
-from harness import Server
 
+from harness import Server
 from shortlist.client.errors import service_error
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 

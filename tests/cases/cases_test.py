@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cases.worlds import item_ids, load_cases
 
 HERE = Path(__file__).resolve().parent

@@ -18,7 +18,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cases.worlds import PATH, WORLDS, dataset, item_ids
-
 from shortlist.schema import Column, Op
 from shortlist.testing.toy_data import START, WORDS
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cases.worlds import item_ids
 from harness import Server
-
 from shortlist.client import Client, History, Recommendation, RetryPolicy, ServiceError, UnavailableError
 
 

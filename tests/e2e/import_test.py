@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cases.worlds import item_ids
 from harness import Server
-
 from shortlist.client import Client
 
 ITEMS = [str(item) for item in item_ids("small")[:6]]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as oip
-from harness import Server
 from tritonclient.utils import InferenceServerException
 
+from harness import Server
 from shortlist.client import Client, History
 from shortlist.export.backends import OrtGraphs
 from shortlist.export.compare import Tolerance, tensor_violation

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from harness import Server
 
+from harness import Server
 from shortlist.client import Client, History, InvalidRequestError
 
 LIST_SERVICES = b"\x3a\x00"  # ServerReflectionRequest{list_services: ""}

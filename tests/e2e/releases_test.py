@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import Server
 
+from harness import Server
 from shortlist.client import AdminClient, Client, History, NotFoundError, Recommendation, RetryPolicy, ServiceError
 
 TIME = 1_750_600_000

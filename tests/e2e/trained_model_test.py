@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Server
 
+from harness import ROOT, Server
 from shortlist.client import AdminClient
 
 MODEL = os.environ.get("SHORTLIST_MODEL", "")

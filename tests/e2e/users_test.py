@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from cases.worlds import item_ids
 from harness import Server
-
 from shortlist.client import Client, History, NotFoundError
 
 TIME = 1_750_600_000

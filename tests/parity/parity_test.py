@@ -18,11 +18,11 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as oip
+
 from cases.worlds import Case, item_ids, load_cases
 from conftest import TOYS
 from harness import Server
 from parity.compare import Tally, compare_answer
-
 from shortlist.export import layout, reader
 from shortlist.export.backends import OrtGraphs, TorchGraphs
 from shortlist.export.compare import Tolerance
