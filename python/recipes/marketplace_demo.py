@@ -30,7 +30,7 @@ def recipe() -> RunConfig:
         preranker=PrerankerTraining(optimisation=Optimisation(epochs=4, learning_rate=2e-3, warmup_steps=10), batch_events=4096),
         ranker=RankerTraining(
             model=RankerConfig(width=64, layers=2, heads=2, dropout=0.1),
-            optimisation=Optimisation(epochs=2, learning_rate=4e-4, warmup_steps=10),
+            optimisation=Optimisation(epochs=6, learning_rate=1e-3, warmup_steps=10),
             sampling=CandidateSampling(positions=4, hard=16, pool=300, uniform=8),
             batch_events=4096,
         ),

@@ -21,7 +21,8 @@ def recipe() -> RunConfig:
         preranker=PrerankerTraining(optimisation=Optimisation(epochs=2, learning_rate=1e-3)),
         ranker=RankerTraining(
             model=RankerConfig(width=64, layers=2, heads=2, dropout=0.1),
-            optimisation=Optimisation(epochs=3, learning_rate=5e-4),
+            optimisation=Optimisation(epochs=2, learning_rate=5e-4),
             sampling=CandidateSampling(positions=8, hard=24, pool=500, uniform=8),
+            old_positions=0,
         ),
     )

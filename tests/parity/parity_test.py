@@ -26,6 +26,7 @@ from parity.compare import Tally, compare_answer
 from shortlist.export import layout, reader
 from shortlist.export.backends import OrtGraphs, TorchGraphs
 from shortlist.export.compare import Tolerance
+from shortlist.export.manifest import GRAPHS
 from shortlist.export.parity import check_parity
 from shortlist.export.reference import ReferenceFunnel
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
@@ -129,23 +130,35 @@ def test_pytorch_and_service_graph_by_graph(world: World) -> None:
     tally = tally_of(world, "PyTorch -> shortlistd, graph by graph")
     catalog = {f"item_{name}": values for name, values in world.funnel.content.catalog.inputs.items()}
     with oip.InferenceServerClient(world.server.data) as client:
+        takes = {graph: [tensor.name for tensor in client.get_model_metadata(graph).inputs] for graph in GRAPHS}
         got = infer(client, "item_encoder", catalog)
         tally.tensor("the catalog", "item_encoder", got["retrieval_vector"], world.funnel.item_vectors)
         tally.tensor("the catalog", "item_encoder", got["ranker_token"], world.funnel.item_tokens)
         for case, want in zip(world.cases, world.traces, strict=True):
             tally.cases += 1
             for graph, inputs, outputs in graph_calls(world, case, want):
-                got = infer(client, graph, inputs)
+                got = infer(client, graph, {name: inputs[name] for name in takes[graph]})
                 for name, value in outputs.items():
                     tally.tensor(case.name, graph, got[name], value)
+                if graph == "index":  # near ties may swap rows, so each row is held to its own score
+                    found = inputs["item_vectors"][got["rows"][0]] @ inputs["query_vectors"][0, 0]
+                    tally.tensor(case.name, "index rows", got["scores"][0], found)
     assert_equal(tally)
 
 
 def graph_calls(world: World, case: Case, want: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Graph, inputs and PyTorch's outputs of every stage that the case ran."""
+    """Graph, inputs (of which it takes what it declares) and PyTorch's outputs, for every stage that the case ran."""
     funnel = world.funnel
     assembled = {name.removeprefix("in."): value for name, value in want.items() if name.startswith("in.")}
-    yield "query_encoder", select(funnel, "query_encoder", assembled), {"query_vectors": want["query_vectors"]}
+    yield "query_encoder", assembled, {"query_vectors": want["query_vectors"]}
+    items = len(funnel.item_vectors)
+    index = {
+        "query_vectors": want["query_vectors"],
+        "item_vectors": funnel.item_vectors,
+        "allowed": np.ones((1, items), np.bool_),
+        "k": np.array([min(50, items)]),
+    }
+    yield "index", index, {"scores": funnel.graphs.run("index", index)["scores"]}
     if len(want["merged_rows"]) == 0:
         return
     merged = want["merged_rows"]
@@ -157,7 +170,7 @@ def graph_calls(world: World, case: Case, want: dict[str, Any]) -> Iterator[tupl
     yield "preranker", preranker, {"score": want["prerank_score"][np.newaxis]}
     layers, heads, width = funnel.graphs.cache_shape
     past = {name: np.zeros((1, layers, heads, 0, width), np.float32) for name in ("past_keys", "past_values")}
-    yield "history_encoder", select(funnel, "history_encoder", assembled | past), {"keys": want["keys"], "values": want["values"]}
+    yield "history_encoder", assembled | past, {"keys": want["keys"], "values": want["values"]}
     place = {row: position for position, row in enumerate(merged.tolist())}
     kept = np.array([place[row] for row in want["kept_rows"].tolist()])
     candidates = {
@@ -167,11 +180,7 @@ def graph_calls(world: World, case: Case, want: dict[str, Any]) -> Iterator[tupl
         "cross": want["cross"][kept][np.newaxis],
         "prerank_score": want["prerank_score"][kept][np.newaxis],
     }
-    yield "ranker", select(funnel, "ranker", assembled | candidates), {"logits": want["logits"][np.newaxis]}
-
-
-def select(funnel: ReferenceFunnel, graph: str, tensors: dict[str, Any]) -> dict[str, Any]:
-    return {name: tensors[name] for name in funnel.graphs.inputs(graph)}
+    yield "ranker", assembled | candidates, {"logits": want["logits"][np.newaxis]}
 
 
 def infer(client: oip.InferenceServerClient, graph: str, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -168,8 +168,9 @@ class AmortizedRanker(nn.Module):
 
         Training scores many positions of one history in one pass this way.
         """
-        prerank = ((prerank_score - self.prerank_mean) / self.prerank_deviation).unsqueeze(-1)
-        x = self.token_norm(token) + self.score_in(torch.cat((prerank, log_rate(cross)), dim=-1)) + request
+        prerank = (prerank_score - self.prerank_mean).unsqueeze(-1)
+        scores = torch.cat((prerank / self.prerank_deviation, log_rate(cross)), dim=-1)
+        x = self.token_norm(token) + self.score_in(scores) + request
         position = torch.arange(-1, keys.shape[3], device=token.device)  # -1: the learned first key, always visible
         mask = (position >= visible.unsqueeze(-1)).to(token.dtype).unsqueeze(1) * MASKED  # [B,1,1 or M,1+N]
         cos, sin = self.rotary.angles(visible.unsqueeze(1))  # the position after the last visible event

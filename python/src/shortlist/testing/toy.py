@@ -60,6 +60,7 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
         models.two_tower.query_out.weight.mul_(config.scale * config.retrieval_width**-0.5)
         models.preranker.heads_out.weight.mul_(config.scale * config.retrieval_width**-0.5)
         models.ranker.prerank_deviation.fill_(5.0)
+        models.ranker.prerank_weight.fill_(0.2)  # probabilities in the middle, where differences show
     if log is not None:
         numbers = {c.name: torch.from_numpy(log.items[c.name]) for c in schema.item if c.op is Op.NUMBER}
         models.two_tower.item.fit_numbers(numbers)
