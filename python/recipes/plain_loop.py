@@ -17,7 +17,7 @@ from torch.nn import functional
 from shortlist.data.encode import encode
 from shortlist.data.load import load
 from shortlist.data.splits import leave_one_out
-from shortlist.models.two_tower import TwoTowerConfig, state_at
+from shortlist.models.two_tower import TwoTowerConfig, logit_scale, state_at
 from shortlist.schema import ACTION
 
 EPOCHS, USERS, NEGATIVES, WINDOW, RATE = 10, 64, 512, 200, 1e-3
@@ -61,6 +61,7 @@ def main(spec: str) -> float:
             target = index[valid] + 1
             owner = torch.from_numpy(batch).unsqueeze(1).expand_as(index)[valid]
             query = model.query_vector(states[valid], {n: v[owner] for n, v in users.items()}, {n: v[target] for n, v in context.items()})
+            query = query * logit_scale(model.config.retrieval_width)
             # Uniform negatives: a softmax over a sample of the catalog, the positive always in it.
             negative = torch.randint(len(log.item_ids), (NEGATIVES,))
             positive = rows[target]

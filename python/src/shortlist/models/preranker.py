@@ -14,7 +14,7 @@ from torch.nn import functional
 from shortlist.errors import ConfigError
 from shortlist.models.blocks import MASKED, FeedForward, initialise
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
-from shortlist.models.two_tower import TwoTower, TwoTowerConfig, state_at
+from shortlist.models.two_tower import TwoTower, TwoTowerConfig, logit_scale, state_at
 from shortlist.schema import Schema
 
 
@@ -46,6 +46,7 @@ class Preranker(nn.Module):
                 fix="give one weight per task, or none",
             )
         self.schema, self.config = schema, config
+        self.logit_scale = logit_scale(two_tower.retrieval_width)
         self.user = ColumnEmbedding(schema.user, width) if schema.user else None
         self.context = ColumnEmbedding(schema.context, width) if schema.context else None
         self.attention_query = nn.Linear(width, width, bias=False)
@@ -75,12 +76,12 @@ class Preranker(nn.Module):
             x = x + self.user(user)
         if self.context is not None:
             x = x + self.context(context)
-        heads: Tensor = self.heads_out(x + self.feed_forward(x))
+        heads: Tensor = self.heads_out(x + self.feed_forward(x)) / self.logit_scale
         return heads.view(*heads.shape[:-1], len(self.schema.tasks), -1)
 
     def task_logits(self, query_vectors: Tensor, item_vectors: Tensor, cross: Tensor) -> Tensor:
         """[B,Q,K], [B,M,K], [B,M,C] -> [B,M,T]: per task a weighted sum of the retrieval dot, its own dot and log counters."""
-        dots = torch.matmul(item_vectors, query_vectors.transpose(-1, -2))  # [B,M,Q]
+        dots = torch.matmul(item_vectors, query_vectors.transpose(-1, -2)) * self.logit_scale  # [B,M,Q]
         weight = functional.softplus(self.dot_weight)  # [T,2]
         logits = dots[..., :1] * weight[:, 0] + dots[..., 1:] * weight[:, 1] + self.bias
         if self.schema.cross:

@@ -87,14 +87,23 @@ class TwoTower(nn.Module):
         return states
 
     def query_vector(self, state: Tensor, user: Columns, context: Columns) -> Tensor:
-        """States [...,D] with user and context columns whose axes broadcast to [...] -> [...,K]."""
+        """States [...,D] with user and context columns whose axes broadcast to [...] -> [...,K].
+
+        Scaled by K^-0.5: dot products stay small, and where they cancel to near 0 the rounding of fp32 stays within parity's tolerance.
+        Training multiplies it back (`logit_scale`).
+        """
         x = state
         if self.user is not None:
             x = x + self.user(user)
         if self.context is not None:
             x = x + self.context(context)
-        vector: Tensor = self.query_out(x + self.query_mlp(x))
+        vector: Tensor = self.query_out(x + self.query_mlp(x)) / logit_scale(self.config.retrieval_width)
         return vector
+
+
+def logit_scale(retrieval_width: int) -> float:
+    """What a dot product of a query and an item vector is multiplied by to be a logit: K^0.5."""
+    return float(retrieval_width**0.5)
 
 
 def state_at(states: Tensor, length: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shortlist.errors import ConfigError
 from shortlist.losses.sampled_softmax import draw_negatives, sampled_softmax
-from shortlist.models.two_tower import TwoTower
+from shortlist.models.two_tower import TwoTower, logit_scale
 from shortlist.training.batches import LogTensors, Rows, bucketed, training_sequences
 from shortlist.training.config import TwoTowerTraining
 from shortlist.training.retrieval import rank_metrics, retrieval_ranks
@@ -48,6 +48,7 @@ class TwoTowerStage:
         states = model.states(log.history(inputs), length - 1)[valid]  # [S,D]: no further work on padding
         event = target[valid]
         query = model.query_vector(states, log.user_columns(log.event_user[event]), log.context_columns(event))
+        query = query * logit_scale(model.config.retrieval_width)
         positive = log.rows(event)
         negative, expected = draw_negatives(
             positive, log.item_count, self.config.in_batch_negatives, self.config.uniform_negatives, self.popularity
