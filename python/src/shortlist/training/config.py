@@ -17,16 +17,37 @@ from shortlist.models.two_tower import TwoTowerConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimisation:
-    """AdamW with linear warm-up and cosine decay to `final_rate` x `learning_rate`, stopped after `patience` validations without a gain."""
+    """AdamW with linear warm-up, stopped after `patience` validations without a gain or after `max_minutes`.
+
+    Schedules: cosine decays to `final_rate` x `learning_rate` over all epochs, constant stays, so that the end need not be known before.
+    """
 
     epochs: int
     learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
     final_rate: float = 0.1
     warmup_steps: int = 100
+    betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.0
     clip_norm: float = 5.0
-    ema_decay: float = 0.0  # 0: no average of the weights
+    ema_decay: float = 0.0  # 0: no moving average of the weights
+    validate_every: int = 1  # epochs
     patience: int = 3
+    max_minutes: float = 0.0  # of training and validation; the epoch is cut there and the best weights are kept. 0: no bound
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("epochs", self.epochs >= 0, "0 or more"),
+            ("schedule", self.schedule in ("cosine", "constant"), "cosine or constant"),
+            ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers of [0, 1)"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "a number of [0, 1)"),
+            ("validate_every", self.validate_every >= 1, "1 or more"),
+            ("patience", self.patience >= 1, "1 or more"),
+            ("max_minutes", self.max_minutes >= 0, "0 for no bound, or more"),
+        )
+        for name, holds, fix in rules:
+            if not holds:
+                raise ConfigError(f"optimisation.{name} is {getattr(self, name)}", fix=f"use {fix}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

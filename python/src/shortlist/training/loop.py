@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from shortlist.errors import ShortlistError
 from shortlist.training import checkpoint
-from shortlist.training.batches import Rows
+from shortlist.training.batches import Rows, Sequences
 from shortlist.training.config import Optimisation
-from shortlist.training.logs import RunLog, track
+from shortlist.training.logs import RunLog, peak_memory, track
 
 
 class Stage(Protocol):
@@ -24,6 +24,7 @@ class Stage(Protocol):
 
     name: str
     monitor: str  # the validation metric to maximise
+    sequences: Sequences  # what a batch holds indices of
 
     @property
     def model(self) -> nn.Module: ...
@@ -39,24 +40,27 @@ class Stage(Protocol):
 
 @dataclass
 class Progress:
-    """Scalars of a checkpoint."""
+    """What run.json says of a stage, and the scalars of a checkpoint. `epochs` has a record per epoch, from 0: before training."""
 
     epoch: int = 0  # epochs done
     step: int = 0  # optimizer steps done
     best: float = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    epochs: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, *, resume: bool = True) -> Progress:
-    """Train until the epochs are over or validation stops improving; the model ends with its best weights.
+    """Train until the epochs or minutes are over or validation stops improving; the model ends with its best weights.
 
     Writes `<folder>/progress/<stage>.safetensors` after each epoch and, with `resume`, continues from it: on CPU the result is bit-equal
     to an uninterrupted run. Raises ShortlistError when the loss is not finite.
     """
     path = folder / "progress" / f"{stage.name}.safetensors"
     model = stage.model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas, fused=True
+    )
     state = Progress()
     average: dict[str, Tensor] = {}
     best: dict[str, Tensor] = {}
@@ -66,22 +70,27 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
         average, best, scalars = checkpoint.load_progress(path, model, optimizer)
         average = {name: value.to(device) for name, value in average.items()}
         state = Progress(**scalars)
-    total = config.epochs * len(stage.batches(0))
+    limit = 60 * config.max_minutes or math.inf
+    patience = config.patience * config.validate_every
     log = RunLog(folder / "logs", stage.name)
     try:
-        if state.step == 0:  # later stages start as the stage before them: training must improve on that, or it is not kept
+        if not state.epochs:  # later stages start as the stage before them: training must improve on that, or it is not kept
             metrics = _validate(stage, average)
-            log.write(0, {"epoch": 0.0, **metrics}, show=True)
+            _record(state, log, {"epoch": 0.0, **metrics})
             state.best = metrics[stage.monitor]
             best = {name: value.detach().clone() for name, value in (model.state_dict() | average).items()}
-        while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
+        while state.epoch < config.epochs and state.epoch - state.best_epoch < patience and state.seconds < limit:
             begin = time.monotonic()
-            loss = _epoch(stage, config, optimizer, average, state, total, log, device)
+            record = _epoch(stage, config, optimizer, average, state, begin + limit - state.seconds, log, device)
             state.epoch += 1
-            metrics = _validate(stage, average)
-            state.seconds += time.monotonic() - begin
-            log.write(state.step, {"epoch": float(state.epoch), "train_loss": loss, **metrics}, show=True)
-            if metrics[stage.monitor] > state.best:
+            trained = time.monotonic() - begin
+            over = state.epoch == config.epochs or state.seconds + trained >= limit
+            metrics = _validate(stage, average) if over or state.epoch % config.validate_every == 0 else {}
+            seconds = time.monotonic() - begin
+            state.seconds += seconds
+            record = {"epoch": float(state.epoch), "seconds": seconds, "validation_seconds": seconds - trained, **record}
+            _record(state, log, record | metrics | peak_memory(device))
+            if metrics and metrics[stage.monitor] > state.best:
                 state.best, state.best_epoch = metrics[stage.monitor], state.epoch
                 best = {name: value.detach().clone() for name, value in (model.state_dict() | average).items()}
             checkpoint.save_progress(path, model, optimizer, average, best, vars(state))
@@ -93,21 +102,28 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
     return state
 
 
+def _record(state: Progress, log: RunLog, record: dict[str, float]) -> None:
+    state.epochs.append(record)
+    log.write(state.step, record, show=True)
+
+
 def _epoch(
     stage: Stage,
     config: Optimisation,
     optimizer: torch.optim.Optimizer,
     average: dict[str, Tensor],
     state: Progress,
-    total: int,
+    deadline: float,
     log: RunLog,
     device: torch.device,
-) -> float:
-    """One pass over the batches; returns the mean loss."""
+) -> dict[str, float]:
+    """One pass over the batches, or over those before the deadline (monotonic seconds); returns the mean loss and the speed."""
     model = stage.model.train()
     parameters = list(model.parameters())
-    losses = torch.zeros((), dtype=torch.float64)
+    begin, first = time.monotonic(), state.step
+    loss, events = 0.0, 0
     batches = stage.batches(state.epoch)
+    total = state.step + (config.epochs - state.epoch) * len(batches)
     for batch in track(batches, f"{stage.name} epoch {state.epoch + 1}"):
         rate = learning_rate(config, state.step, total)
         for group in optimizer.param_groups:
@@ -125,7 +141,8 @@ def _epoch(
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimizer.step()
         state.step += 1
-        losses += parts["loss"].item()
+        loss += parts["loss"].item()
+        events += int(stage.sequences.length[batch].sum())
         if average:
             decay = min(config.ema_decay, (1 + state.step) / (10 + state.step))  # early averages forget the start
             with torch.no_grad():
@@ -133,7 +150,10 @@ def _epoch(
                     average[name].lerp_(value, 1 - decay)
         if state.step % 20 == 0:
             log.write(state.step, {name: value.item() for name, value in parts.items()} | {"learning_rate": rate})
-    return losses.item() / len(batches)
+        if time.monotonic() >= deadline:
+            break
+    steps, seconds = state.step - first, time.monotonic() - begin
+    return {"train_loss": loss / max(1, steps), "steps": float(steps), "events_per_second": events / max(seconds, 1e-9)}
 
 
 def _validate(stage: Stage, average: dict[str, Tensor]) -> dict[str, float]:
@@ -150,8 +170,10 @@ def _validate(stage: Stage, average: dict[str, Tensor]) -> dict[str, float]:
 
 
 def learning_rate(config: Optimisation, step: int, total: int) -> float:
-    """Linear warm-up, then a half cosine down to the final rate."""
+    """Linear warm-up, then constant, or a half cosine down to the final rate."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.learning_rate
     done = min(1.0, (step - config.warmup_steps) / max(1, total - config.warmup_steps))
     return config.learning_rate * (config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * done)))

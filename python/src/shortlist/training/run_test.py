@@ -92,7 +92,7 @@ def test_an_interrupted_run_continues_bit_for_bit(
     """Interrupted after the stage's first epoch, in the middle of its second."""
     epoch = loop._epoch
 
-    def interrupted(trained: loop.Stage, *rest: object) -> float:
+    def interrupted(trained: loop.Stage, *rest: object) -> dict[str, float]:
         state = rest[3]
         assert isinstance(state, loop.Progress)
         if trained.name == stage and state.epoch == 1:
