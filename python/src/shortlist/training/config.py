@@ -31,6 +31,7 @@ class Optimisation:
     weight_decay: float = 0.0
     clip_norm: float = 5.0
     ema_decay: float = 0.0  # 0: no moving average of the weights
+    average_epochs: int = 0  # the mean of up to so many last or best epochs is taken where it validates better; 0: of none
     validate_every: int = 1  # epochs
     patience: int = 3
     max_minutes: float = 0.0  # of training and validation; the epoch is cut there and the best weights are kept. 0: no bound
@@ -41,6 +42,7 @@ class Optimisation:
             ("schedule", self.schedule in ("cosine", "constant"), "cosine or constant"),
             ("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers of [0, 1)"),
             ("ema_decay", 0 <= self.ema_decay < 1, "a number of [0, 1)"),
+            ("average_epochs", self.average_epochs != 1 and self.average_epochs >= 0, "0, or 2 or more"),
             ("validate_every", self.validate_every >= 1, "1 or more"),
             ("patience", self.patience >= 1, "1 or more"),
             ("max_minutes", self.max_minutes >= 0, "0 for no bound, or more"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shortlist.errors import ShortlistError
 from shortlist.training import checkpoint
+from shortlist.training.averaging import EpochWeights, copy_of
 from shortlist.training.batches import Rows, Sequences
 from shortlist.training.config import Optimisation
 from shortlist.training.logs import RunLog, peak_memory, track
@@ -47,6 +48,7 @@ class Progress:
     best: float = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    averaged: list[int] = field(default_factory=list)  # the epochs whose mean the weights are; none: those of the best epoch
     epochs: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -72,13 +74,14 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
         state = Progress(**scalars)
     limit = 60 * config.max_minutes or math.inf
     patience = config.patience * config.validate_every
+    kept = EpochWeights(path.parent, stage.name, config.average_epochs)
     log = RunLog(folder / "logs", stage.name)
     try:
         if not state.epochs:  # later stages start as the stage before them: training must improve on that, or it is not kept
             metrics = _validate(stage, average)
             _record(state, log, {"epoch": 0.0, **metrics})
             state.best = metrics[stage.monitor]
-            best = {name: value.detach().clone() for name, value in (model.state_dict() | average).items()}
+            best = copy_of(model.state_dict() | average)
         while state.epoch < config.epochs and state.epoch - state.best_epoch < patience and state.seconds < limit:
             begin = time.monotonic()
             record = _epoch(stage, config, optimizer, average, state, begin + limit - state.seconds, log, device)
@@ -92,14 +95,38 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
             _record(state, log, record | metrics | peak_memory(device))
             if metrics and metrics[stage.monitor] > state.best:
                 state.best, state.best_epoch = metrics[stage.monitor], state.epoch
-                best = {name: value.detach().clone() for name, value in (model.state_dict() | average).items()}
+                best = copy_of(model.state_dict() | average)
+            if metrics and kept.count:
+                kept.keep(model.state_dict() | average, _validated(stage, state), state.epoch)
             checkpoint.save_progress(path, model, optimizer, average, best, vars(state))
+        model.load_state_dict(best)
+        if kept.count:
+            _average(stage, kept, state, log)
     finally:
         log.close()
-    if best:
-        model.load_state_dict(best)
     model.eval()
     return state
+
+
+def _validated(stage: Stage, state: Progress) -> dict[int, float]:
+    """The monitored metric of the epochs that have been validated, but for that before training."""
+    return {int(record["epoch"]): record[stage.monitor] for record in state.epochs[1:] if stage.monitor in record}
+
+
+def _average(stage: Stage, kept: EpochWeights, state: Progress, log: RunLog) -> None:
+    """Give the model the mean of epochs that validates best, where it beats the weights that the model has."""
+    model = stage.model
+    best = copy_of(model.state_dict())
+
+    def validate(weights: dict[str, Tensor]) -> float:
+        model.load_state_dict(weights)
+        return _validate(stage, {})[stage.monitor]
+
+    chosen = kept.choose(_validated(stage, state), validate)
+    if chosen is not None and chosen[1] > state.best:
+        state.averaged, state.best, best = chosen
+        log.write(state.step, {f"averaged_{stage.monitor}": state.best, "averaged_epochs": float(len(state.averaged))}, show=True)
+    model.load_state_dict(best)
 
 
 def _record(state: Progress, log: RunLog, record: dict[str, float]) -> None:
