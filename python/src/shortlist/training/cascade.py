@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shortlist.metrics.order import NOT_RANKED
+from shortlist.metrics.order import NOT_RANKED, order_rows
 from shortlist.models.preranker import Preranker
 from shortlist.models.ranker import AmortizedRanker
 from shortlist.training.batches import Rows, bucketed, target_histories
@@ -31,22 +31,30 @@ class CascadeEvaluation:
 
     def __init__(self, retriever: FrozenRetriever, cross: CrossCounters, target: Rows, config: Cascade) -> None:
         self.retriever, self.cross, self.target, self.config = retriever, cross, target, config
-        self._retrieved: list[tuple[Rows, Stretches, Lists, Tensor]] = []
+        self._retrieved: list[tuple[Rows, Stretches, Lists, Tensor, Tensor]] = []  # with the target's row and the scores
         self._retrieval_ranks = np.full(len(target), NOT_RANKED)
 
     def metrics(self, preranker: Preranker, ranker: AmortizedRanker | None) -> dict[str, dict[str, float]]:
         """Metrics by model: two_tower, preranker (retrieved items in its order), cascade (the ranker's order of the kept ones)."""
         return {model: rank_metrics(ranks) for model, ranks in self.ranks(preranker, ranker).items()}
 
-    @torch.no_grad()
     def ranks(self, preranker: Preranker, ranker: AmortizedRanker | None) -> dict[str, Rows]:
         """Rank from 1 of each target [n] by model; NOT_RANKED where a stage before dropped it."""
+        return {model: ranks for model, (ranks, _) in self.ranked(preranker, ranker, depth=1).items()}
+
+    @torch.no_grad()
+    def ranked(self, preranker: Preranker, ranker: AmortizedRanker | None, *, depth: int = 10) -> dict[str, tuple[Rows, Rows]]:
+        """As `ranks`, and the `depth` best rows [n,depth] for each target, best first; -1 is padding."""
         if not self._retrieved:
             self._retrieve()
-        preranked, ranked = np.full(len(self.target), NOT_RANKED), np.full(len(self.target), NOT_RANKED)
-        for chosen, users, lists, row in self._retrieved:
+        count = len(self.target)
+        preranked, ranked = np.full(count, NOT_RANKED), np.full(count, NOT_RANKED)
+        heads = {model: np.full((count, depth), -1) for model in ("two_tower", "preranker", "cascade")}
+        for chosen, users, lists, row, retrieved in self._retrieved:
+            heads["two_tower"][chosen] = best_rows(retrieved, lists, depth)
             scores = torch.matmul(prerank_logits(self.retriever, preranker, users, lists), preranker.task_weights)
             preranked[chosen] = ranks_in_list(scores[:, 0], lists, row).cpu().numpy()
+            heads["preranker"][chosen] = best_rows(scores[:, 0], lists, depth)
             if ranker is None:
                 continue
             kept, best = scores.masked_fill(~lists.valid, SEEN).topk(min(self.config.prerank, scores.shape[2]), dim=2)
@@ -54,8 +62,9 @@ class CascadeEvaluation:
             keys, values = encode_stretches(ranker, self.retriever, users)
             logits = rank_logits(ranker, self.retriever, users, keys, values, lists, kept.masked_fill(~lists.valid, 0.0))
             ranked[chosen] = ranks_in_list(logits[:, 0, :, 0], lists, row).cpu().numpy()
-        found = {"two_tower": self._retrieval_ranks, "preranker": preranked}
-        return found if ranker is None else found | {"cascade": ranked}
+            heads["cascade"][chosen] = best_rows(logits[:, 0, :, 0], lists, depth)
+        ranks = {"two_tower": self._retrieval_ranks, "preranker": preranked} | ({} if ranker is None else {"cascade": ranked})
+        return {model: (found, heads[model]) for model, found in ranks.items()}
 
     def _retrieve(self) -> None:
         log = self.retriever.log
@@ -72,9 +81,8 @@ class CascadeEvaluation:
             rows, valid = rows.unsqueeze(1), (best > SEEN).unsqueeze(1)
             labels = torch.zeros((*rows.shape, len(log.schema.tasks)), device=log.device)
             cross = self.cross.at_events(event, rows, leave_out=False)
-            self._retrieved.append(
-                (chosen, users, Lists(visible, torch.ones_like(visible, dtype=torch.bool), context, rows, valid, labels, cross), row)
-            )
+            lists = Lists(visible, torch.ones_like(visible, dtype=torch.bool), context, rows, valid, labels, cross)
+            self._retrieved.append((chosen, users, lists, row, best))
 
 
 def pick(lists: Lists, index: Tensor) -> Lists:
@@ -95,3 +103,10 @@ def ranks_in_list(scores: Tensor, lists: Lists, row: Tensor) -> Tensor:
     own = torch.where(here, scores, SEEN).amax(dim=1, keepdim=True)
     better = (scores > own) | ((scores == own) & (rows < row.unsqueeze(-1)))
     return torch.where(here.any(dim=1), 1 + (better & valid).sum(dim=1), NOT_RANKED)
+
+
+def best_rows(scores: Tensor, lists: Lists, depth: int) -> Rows:
+    """The `depth` best rows [B,depth] by scores [B,M] of the lists' single position, under the tie rule; -1 is padding."""
+    rows = torch.where(lists.valid[:, 0], lists.rows[:, 0], -1).cpu().numpy()
+    best = order_rows(rows, scores.masked_fill(~lists.valid[:, 0], SEEN).float().cpu().numpy())[:, :depth]
+    return np.pad(best, ((0, 0), (0, depth - best.shape[1])), constant_values=-1)

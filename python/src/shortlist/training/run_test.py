@@ -153,6 +153,12 @@ def test_the_first_stage_of_the_funnel_ranks_as_full_ranking_does(finished: Path
     kept = ranks["cascade"] <= CONFIG.cascade.prerank
     assert (kept == (ranks["preranker"] <= CONFIG.cascade.prerank)).all()
     assert ((ranks["preranker"] <= CONFIG.cascade.retrieve) == (ranks["two_tower"] <= CONFIG.cascade.retrieve)).all()
+    items = source.log.item[target]
+    for model, (found, heads) in evaluation.ranked(models.preranker, models.ranker, depth=10).items():
+        np.testing.assert_array_equal(found, ranks[model])
+        np.testing.assert_array_equal(found <= 10, (heads == items[:, None]).any(axis=1))
+        inside = np.flatnonzero(found <= 10)
+        np.testing.assert_array_equal(heads[inside, found[inside] - 1], items[inside])
 
 
 def test_counters_of_a_training_event_do_not_count_itself(source: Source) -> None:
