@@ -29,7 +29,7 @@ def by_time(log: EncodedLog, validation_start: int, test_start: int) -> Split:
 
     Times are in the log's unit. Raises DataError when they are ranks within each user's sequence (ml-1m): those are no common clock.
     """
-    if np.array_equal(log.time, np.arange(len(log.item)) - np.repeat(log.ptr[:-1], np.diff(log.ptr))):
+    if times_are_ranks(log):
         raise DataError(f"{log.name} cannot be split by time", why="its times are ranks in each user's sequence", fix="use leave_one_out")
     if validation_start >= test_start:
         raise DataError(f"validation_start {validation_start} is not before test_start {test_start}", fix="swap or move them")
@@ -40,6 +40,22 @@ def by_time(log: EncodedLog, validation_start: int, test_start: int) -> Split:
     split = Split(train_end=train_end, validation=validation, test=test, times=(validation_start, test_start))
     span = f"events lie in [{log.time.min(initial=0)}, {log.time.max(initial=0)}]"
     return _not_empty(log, split, f"a part of the split at {validation_start} and {test_start} is empty: {span}", "move the times")
+
+
+def times_are_ranks(log: EncodedLog) -> bool:
+    """Whether times are places in each user's sequence (ml-1m) and so no common clock."""
+    return np.array_equal(log.time, np.arange(len(log.item)) - np.repeat(log.ptr[:-1], np.diff(log.ptr)))
+
+
+def newest_training_time(log: EncodedLog, split: Split) -> int:
+    """The time that ages of training events are counted back from. Raises DataError when times are no common clock."""
+    if times_are_ranks(log):
+        raise DataError(
+            f"events of {log.name} have no age",
+            why="their times are ranks in each user's sequence",
+            fix="switch half lives and windows off",
+        )
+    return int(log.time[training_mask(log, split)].max(initial=0))
 
 
 def event_users(log: EncodedLog, events: Ints | None = None) -> Ints:

@@ -1,13 +1,14 @@
-"""Item-to-item co-occurrence: what users took within a window of events after (and before) an item, nearer events counting more.
+"""Item-to-item co-occurrence: items that users took near each other, or at all; the family of item-based neighbourhood models.
 
 A strong baseline and a source of candidates. docs/bundle.md, `sources/<cooccurrence>.safetensors`, fixes the table and the scores.
+Formulas: Sarwar et al., 2001 (cosine), Deshpande and Karypis, 2004 (conditional probability and its popularity penalty).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,38 +17,63 @@ from scipy import sparse
 
 from shortlist.data.dataset import Array, EncodedLog, Split
 from shortlist.errors import BundleError, ConfigError
+from shortlist.models.content_similarity import blend_content
+from shortlist.models.item_similarity import FORMS, weigh
+from shortlist.models.pair_counts import PairCounts, count_pairs, merge_counts, shards
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-_PAIRS_AT_ONCE = 8_000_000  # 12 bytes each
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CooccurrenceConfig:
-    """Counting and scoring.
+    """What is counted, how counts become weights, and how a history is scored. The defaults were tuned on the validation items of ml-1m.
 
-    An event and one that comes `gap` events later, gap <= `window`, count `gap_decay^(gap-1)`; the other direction counts `backward`
-    times as much. A weight is count(a, b) / (count(a) * count(b)^popularity_power): 0 ranks by what follows most often, 1 by lift.
-    Each item keeps its `neighbours` heaviest. A request uses its newest `history_events`, the one of age i counting `decay^i`.
-    The defaults were tuned on the validation items of ml-1m.
+    Counting. `pairs` "window": an event and one that comes `gap` events later, gap <= `window`, count `gap_decay^(gap-1)`; the other
+    direction counts `backward` times as much (0: only what follows). "history": two items that a user took count 1, in any order. A
+    pair's count halves with each `half_life` (in the log's time; 0: never) that its event lies before the newest training event. A user
+    of n training events counts n^-`length_power`.
+
+    Weighing. With c the count of (a, b), c(a) and c(b) the sums of the row and of the column (for histories: of the item's users), n
+    that of all, the similarity is
+        conditional  c / c(a)
+        cosine       c / sqrt(c(a) c(b))
+        jaccard      c / (c(a) + c(b) - c)
+        pmi          max(0, log(c n / (c(a) c(b))))
+    times c / (c + `shrinkage`), which distrusts few observations, and divided by c(b)^`popularity_power`: conditional with power 1 is
+    lift. `content_share` of each item's total weight goes to items of like feature columns (`models.content_similarity`) instead. Each
+    item keeps its `neighbours` heaviest.
+
+    Scoring. A request uses its newest `history_events`, the one of age i counting `decay^i`.
     """
 
+    pairs: Literal["window", "history"] = "window"
     window: int = 20
     gap_decay: float = 0.8
     backward: float = 0.15
+    half_life: float = 0.0
+    length_power: float = 0.0
+    similarity: Literal["conditional", "cosine", "jaccard", "pmi"] = "conditional"
+    shrinkage: float = 0.0
     popularity_power: float = 0.25
+    content_share: float = 0.0
     neighbours: int = 200
     history_events: int = 20
     decay: float = 0.7
 
     def __post_init__(self) -> None:
+        for name, choices in (("pairs", ("window", "history")), ("similarity", tuple(FORMS))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"CooccurrenceConfig.{name} is {getattr(self, name)!r}", fix=f"use one of {', '.join(choices)}")
         for name in ("window", "neighbours", "history_events"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"CooccurrenceConfig.{name} is {getattr(self, name)}", why="it must be at least 1")
-        for name in ("gap_decay", "backward", "popularity_power", "decay"):
+        for name in ("gap_decay", "backward", "length_power", "popularity_power", "content_share", "decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"CooccurrenceConfig.{name} is {getattr(self, name)}", why="it must be between 0 and 1")
+        for name in ("half_life", "shrinkage"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ConfigError(f"CooccurrenceConfig.{name} is {getattr(self, name)}", why="it must be finite and not negative")
 
 
 @dataclass(frozen=True)
@@ -62,10 +88,18 @@ class Cooccurrence:
 
     @classmethod
     def fit(cls, log: EncodedLog, split: Split, config: CooccurrenceConfig | None = None) -> Self:
+        """Count the training events of `split` and weigh. Raises DataError for a `half_life` over times that are only ranks."""
         config = config or CooccurrenceConfig()
-        counts = _count_pairs(log, split, config)
-        counts = counts + config.backward * counts.T if config.backward else counts
-        return cls(*_heaviest(_normalised(counts.tocsr(), config.popularity_power), config.neighbours), config.history_events, config.decay)
+        counts = merge_counts(count_pairs(log, split, config, users=users) for users in shards(log, split, config))
+        return cls.from_counts(counts, log, config)
+
+    @classmethod
+    def from_counts(cls, counts: PairCounts, log: EncodedLog, config: CooccurrenceConfig) -> Self:
+        """Weigh pairs that were counted with `config`. Of the log only the item columns are read."""
+        table = weigh(counts, config)
+        if config.content_share:
+            table = blend_content(table, log, config.content_share, config.neighbours)
+        return cls(*table, config.history_events, config.decay)
 
     def scores(self, history_rows: npt.ArrayLike) -> Floats:
         """Scores [I] for one history of catalog rows, oldest first; -1 is an unknown item, which takes an age and adds nothing."""
@@ -117,51 +151,3 @@ class Cooccurrence:
         if not whole or (len(rows) and not (rows.min() >= 0 and rows.max() < len(indptr) - 1)) or not np.isfinite(weights).all():
             raise BundleError(f"{path.name} contradicts itself", why="indptr, rows and weights do not make a table", fix="train it again")
         return cls(indptr, rows, weights, history_events, decay)
-
-
-def _count_pairs(log: EncodedLog, split: Split, config: CooccurrenceConfig) -> Any:
-    """Sparse decayed counts [I,I] of (item, later item) over the training events.
-
-    With X [E,I] the one-hot events and Y [E,I] the decayed sum of each event's followers, the counts are X^T Y. It is summed over slices
-    of events to bound memory.
-    """
-    items = len(log.item_ids)
-    end_of_event = np.repeat(split.train_end, np.diff(log.ptr))
-    gaps = np.arange(1, config.window + 1)
-    decays = config.gap_decay ** (gaps - 1.0)
-    counts = sparse.csr_array((items, items), dtype=np.float64)
-    step = max(1, _PAIRS_AT_ONCE // config.window)
-    for begin in range(0, len(log.item), step):
-        events = np.arange(begin, min(begin + step, len(log.item)))
-        followers = events[:, None] + gaps  # [e,window]
-        counted = followers < end_of_event[events, None]
-        indptr = np.concatenate([[0], np.cumsum(counted.sum(axis=1))])
-        after = sparse.csr_array(
-            (np.broadcast_to(decays, counted.shape)[counted], log.item[followers[counted]], indptr), shape=(len(events), items)
-        )
-        here = sparse.csc_array((np.ones(len(events)), log.item[events], np.arange(len(events) + 1)), shape=(items, len(events)))
-        counts = counts + here.tocsr() @ after
-    return counts
-
-
-def _normalised(counts: Any, popularity_power: float) -> Any:
-    """Pair counts [I,I] divided by the row's sum and a power of the column's sum; an item is no neighbour of itself."""
-    row_sum = counts.sum(axis=1)
-    column_sum = counts.sum(axis=0)
-    pairs = counts.tocoo()
-    keep = (pairs.row != pairs.col) & (pairs.data > 0)
-    row, column, data = pairs.row[keep], pairs.col[keep], pairs.data[keep]
-    data = data / (row_sum[row] * column_sum[column] ** popularity_power)
-    return sparse.csr_array((data, (row, column)), shape=counts.shape)
-
-
-def _heaviest(weights: Any, neighbours: int) -> tuple[Ints, Ints, Floats]:
-    """The `neighbours` heaviest entries of each row: (indptr, rows, weights), heaviest first, lower row first on ties."""
-    row = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
-    stored = weights.data.astype(np.float32)
-    order = np.lexsort((weights.indices, -stored, row))
-    rank = np.arange(len(order)) - np.repeat(weights.indptr[:-1], np.diff(weights.indptr))
-    kept = order[rank < neighbours]
-    lengths = np.minimum(np.diff(weights.indptr), neighbours)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return indptr, weights.indices[kept].astype(np.int64), stored[kept]

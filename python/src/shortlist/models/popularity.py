@@ -15,7 +15,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from shortlist.data.dataset import Array, EncodedLog, Segments, Split
-from shortlist.data.splits import training_mask
+from shortlist.data.splits import newest_training_time, training_mask
 from shortlist.errors import BundleError, ConfigError, SchemaError
 from shortlist.schema import Op
 
@@ -55,10 +55,10 @@ class Popularity:
 
     @classmethod
     def fit(cls, log: EncodedLog, split: Split, config: PopularityConfig | None = None) -> Self:
-        """Counts of training events per item, weighted by age."""
+        """Counts of training events per item, weighted by age. Raises DataError when an age is asked for and times are only ranks."""
         config = config or PopularityConfig()
         events = np.flatnonzero(training_mask(log, split))
-        weights = _age_weights(log.time[events], config)
+        weights = _age_weights(log, split, events, config)
         items = len(log.item_ids)
         counts = np.bincount(log.item[events], weights=weights, minlength=items)
         if not config.segment:
@@ -166,9 +166,11 @@ def event_segments(log: EncodedLog, segment: str, segments: Segments, events: In
     return segments.ids[np.searchsorted(log.ptr, events, side="right") - 1]
 
 
-def _age_weights(time: Ints, config: PopularityConfig) -> npt.NDArray[np.float64]:
-    age = (time.max(initial=0) - time).astype(np.float64)
-    weights = np.exp2(-age / config.half_life) if config.half_life else np.ones(len(time))
+def _age_weights(log: EncodedLog, split: Split, events: Ints, config: PopularityConfig) -> npt.NDArray[np.float64]:
+    if not config.half_life and not config.window:
+        return np.ones(len(events))
+    age = (newest_training_time(log, split) - log.time[events]).astype(np.float64)
+    weights = np.exp2(-age / config.half_life) if config.half_life else np.ones(len(events))
     return np.where(age <= config.window, weights, 0.0) if config.window else weights
 
 

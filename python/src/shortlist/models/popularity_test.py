@@ -8,7 +8,7 @@ import pytest
 
 from shortlist.data.dataset import Segments
 from shortlist.data.splits import training_mask
-from shortlist.errors import BundleError, ConfigError, SchemaError
+from shortlist.errors import BundleError, ConfigError, DataError, SchemaError
 from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.testing.logs import encoded_log, leave_one_out, random_log
 
@@ -27,6 +27,12 @@ def test_half_life_and_window_count_back_from_the_newest_training_event() -> Non
     split = leave_one_out(log)
     assert Popularity.fit(log, split, PopularityConfig(half_life=10)).scores.tolist() == [0.25, 0.5, 1, 0, 0]
     assert Popularity.fit(log, split, PopularityConfig(window=10)).scores.tolist() == [0, 1, 1, 0, 0]
+
+
+def test_ages_need_a_common_clock() -> None:
+    log = random_log()  # times are places in each sequence
+    with pytest.raises(DataError, match="events of sample have no age"):
+        Popularity.fit(log, leave_one_out(log), PopularityConfig(window=5))
 
 
 @pytest.mark.parametrize("segment", ["user.gender", "context.surface"])
