@@ -116,6 +116,7 @@ class RunConfig:
     split: Literal["leave-one-out", "time"] = "leave-one-out"
     held_out: float = 0.2
     seed: int = 0
+    start: str = ""  # a run directory whose weights the stages start from; none: from new ones
     threads: int = 0  # of the CPU; 0: all cores
     fresh_share: float = 0.05  # of each user's training events, the newest: see `shortlist.training.batches.fresh_start`
     validation_targets: int = 2000  # at most, while training; the final metrics use all

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,35 +79,35 @@ def train(recipe: str, data: str | None, out: Path, overrides: Mapping[str, str]
 def train_config(config: RunConfig, source: Source, out: Path) -> Path:
     """As `train`, from a configuration and loaded data."""
     folder = out / config.name
-    record = _begin(folder, config, source)
+    record = begin(folder, config, source)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     log = LogTensors(source.log, device)
-    models = _build(config, source.log.schema)
-    training = _Training(folder, config, source, log, models, record)
+    models = build_models(config, source.log.schema)
+    training = Training(folder, config, source, log, models, record)
     training.run()
     return folder
 
 
 def load_run(folder: Path) -> Run:
     """Read a finished run directory. Raises CheckpointError when it is incomplete."""
-    record = _read_record(folder)
+    record = read_record(folder)
     if not record.get("complete"):
         raise CheckpointError(f"the run {folder} is not complete", fix="train again with the same recipe and directory: it continues")
     config: RunConfig = from_json(RunConfig, record["config"])
     schema = schema_from_dict(record["schema"])
-    models = _build(config, schema)
-    for name, model in _named(models).items():
+    models = build_models(config, schema)
+    for name, model in named_models(models).items():
         checkpoint.load_model(folder / f"{name}.safetensors", model)
         model.eval()
     return Run(folder, config, schema, models, record)
 
 
-class _Training:
+class Training:
     """The three stages in order. Each is skipped when its weights are there already."""
 
     def __init__(self, folder: Path, config: RunConfig, source: Source, log: LogTensors, models: Models, record: dict[str, Any]) -> None:
         self.folder, self.config, self.source, self.log, self.models, self.record = folder, config, source, log, models, record
-        for model in _named(models).values():
+        for model in named_models(models).values():
             model.to(log.device)
             fit_numbers(model, log, np.flatnonzero(training_mask(source.log, source.split)))
         self.cross = CrossCounters(source.log, source.split)
@@ -119,21 +119,26 @@ class _Training:
         self.watched = self.validation[np.sort(chosen)]  # the validation targets that early stopping watches
 
     def run(self) -> None:
+        for stage, model, optimisation in self.stages():
+            self._stage(stage, model, optimisation)
+        self.finish()
+
+    def stages(self) -> Iterator[tuple[Stage, nn.Module, Optimisation]]:
+        """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
         config, models, split = self.config, self.models, self.source.split
         tower = TwoTowerStage(models.two_tower, self.log, self.fresh_start, self.watched, config.two_tower, config.seed)
-        self._stage(tower, models.two_tower, config.two_tower.optimisation)
+        yield tower, models.two_tower, config.two_tower.optimisation
         retriever = FrozenRetriever(models.two_tower, self.log)
         watched = CascadeEvaluation(retriever, self.cross, self.watched, config.cascade)
         prerank = PrerankerStage(models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.preranker, config.seed)
-        self._stage(prerank, models.preranker, config.preranker.optimisation)
+        yield prerank, models.preranker, config.preranker.optimisation
         if config.ranker.pretrained_items and config.ranker.model.width == config.two_tower.model.width:
             models.ranker.item.load_state_dict(models.two_tower.item.state_dict())
             models.ranker.action.load_state_dict(models.two_tower.action.state_dict())
         rank = RankerStage(
             models.ranker, models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.ranker, config.seed
         )
-        self._stage(rank, models.ranker, config.ranker.optimisation)
-        self._finish(retriever)
+        yield rank, models.ranker, config.ranker.optimisation
 
     def _stage(self, stage: Stage, model: nn.Module, optimisation: Optimisation) -> None:
         path = self.folder / f"{stage.name}.safetensors"
@@ -141,19 +146,31 @@ class _Training:
             checkpoint.load_model(path, model)
             model.eval()
             return
+        if self.config.start:
+            self._start_from(Path(self.config.start), stage.name, model)
         torch.manual_seed(self.config.seed)
         progress = fit(stage, optimisation, self.folder, self.log.device)
         checkpoint.save_model(path, model)
         self.record["stages"][stage.name] = vars(progress)
-        _write_record(self.folder, self.record)
+        write_record(self.folder, self.record)
 
-    def _finish(self, retriever: FrozenRetriever) -> None:
+    def _start_from(self, folder: Path, name: str, model: nn.Module) -> None:
+        """Take the weights of another run, which must have the same columns and vocabularies: a row must mean the same item."""
+        if schema_from_dict(read_record(folder)["schema"]) != self.source.log.schema:
+            raise CheckpointError(
+                f"the run cannot start from {folder}", why="its schema or its items differ", fix="use a run of the same data, or none"
+            )
+        checkpoint.load_model(folder / f"{name}.safetensors", model)
+
+    def finish(self) -> None:
+        """Measure the models on validation and test, and complete the record."""
+        retriever = FrozenRetriever(self.models.two_tower, self.log)
         metrics: dict[str, dict[str, dict[str, float]]] = {}
         for part, target in (("validation", self.validation), ("test", self.test)):
             evaluation = CascadeEvaluation(retriever, self.cross, target, self.config.cascade)
             metrics[part] = baseline_metrics(self.source, self.log, target) | evaluation.metrics(self.models.preranker, self.models.ranker)
         self.record |= {"metrics": metrics, "complete": True}
-        _write_record(self.folder, self.record)
+        write_record(self.folder, self.record)
 
 
 def baseline_metrics(source: Source, log: LogTensors, target: Rows) -> dict[str, dict[str, float]]:
@@ -176,7 +193,7 @@ def fit_numbers(model: nn.Module, log: LogTensors, training: Rows) -> None:
             embedding.fit_numbers(values)
 
 
-def _build(config: RunConfig, schema: Schema) -> Models:
+def build_models(config: RunConfig, schema: Schema) -> Models:
     torch.manual_seed(config.seed)
     return Models(
         config.two_tower.model.build(schema),
@@ -185,11 +202,11 @@ def _build(config: RunConfig, schema: Schema) -> Models:
     )
 
 
-def _named(models: Models) -> dict[str, nn.Module]:
+def named_models(models: Models) -> dict[str, nn.Module]:
     return {field.name: getattr(models, field.name) for field in dataclasses.fields(models)}
 
 
-def _begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
+def begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
     """A new record, or that of the interrupted run. Raises CheckpointError when the directory holds another run."""
     log = source.log
     record = {
@@ -212,12 +229,12 @@ def _begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
         "complete": False,
     }
     if (folder / "run.json").exists():
-        old = _read_record(folder)
+        old = read_record(folder)
         plain = json.loads(json.dumps(record))
         if (old["config"], old["data"]["digest"]) != (plain["config"], plain["data"]["digest"]):
             raise CheckpointError(f"{folder} holds a run of another configuration or data", fix="give another directory, or remove it")
         return old
-    _write_record(folder, record)
+    write_record(folder, record)
     return record
 
 
@@ -232,7 +249,7 @@ def _commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
@@ -242,7 +259,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
+def write_record(folder: Path, record: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".run.json.tmp"
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
