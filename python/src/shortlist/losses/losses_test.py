@@ -4,59 +4,77 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from shortlist.losses import shared_negatives
 from shortlist.losses.listwise import listwise_softmax
 from shortlist.losses.pointwise import binary_cross_entropy
-from shortlist.losses.sampled_softmax import draw_negatives, sampled_softmax
+from shortlist.losses.shared_negatives import shared_negatives_loss
 
 torch.set_num_threads(1)
 
 
-def test_sampled_softmax_over_the_whole_catalog_is_the_full_softmax() -> None:
+def drawn(form: str, *, low_precision: bool = False) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The loss and its gradients by the blocks, and written out with every logit."""
+    torch.manual_seed(0)
+    query, positive, negatives = (torch.randn(n, 8, requires_grad=True) for n in (50, 50, 30))
+    own = torch.where(torch.rand(50) < 0.3, torch.randint(30, (50,)), -1)
+    shift, weight = torch.randn(30), torch.rand(50)
+    leaves = (query, positive, negatives)
+    loss = shared_negatives_loss(*leaves, own, shift, weight, form=form, positive_power=0.4, low_precision=low_precision)  # type: ignore[arg-type]
+    found = (loss, *torch.autograd.grad(3 * loss, leaves))
+    target = (query * positive).sum(dim=-1)
+    counts = torch.arange(30) != own.unsqueeze(-1)
+    logits = query @ negatives.T
+    if form == "softmax":
+        every = torch.cat((target.unsqueeze(-1), (logits + shift).masked_fill(~counts, -torch.inf)), dim=1)
+        losses = every.logsumexp(dim=-1) - target
+    else:
+        losses = -0.4 * functional.logsigmoid(target) - (functional.logsigmoid(-logits) * shift.exp() * counts).sum(dim=-1)
+    expected = (losses * weight).sum()
+    return found, (expected, *torch.autograd.grad(3 * expected, leaves))
+
+
+@pytest.mark.parametrize("cells", [1, 97, 1 << 19])
+@pytest.mark.parametrize("form", ["softmax", "binary"])
+def test_blocks_give_the_loss_and_gradients_of_all_logits_at_once(form: str, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_negatives, "_CELLS", cells)
+    for value, expected in zip(*drawn(form), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["softmax", "binary"])
+def test_low_precision_stays_near(form: str) -> None:
+    (loss, *gradients), (expected, *exact) = drawn(form, low_precision=True)
+    assert loss.item() == pytest.approx(expected.item(), rel=0.01)
+    for gradient, true in zip(gradients, exact, strict=True):
+        assert (gradient - true).norm() < 0.02 * true.norm()
+
+
+def test_the_whole_catalog_as_negatives_gives_the_cross_entropy() -> None:
     torch.manual_seed(0)
     items, query = torch.randn(7, 4), torch.randn(5, 4)
     rows = torch.tensor([0, 3, 6, 3, 1])
-    everything = torch.arange(7)
-    loss = sampled_softmax(query, items[rows], items, torch.zeros(7), rows, everything)
-    torch.testing.assert_close(loss, functional.cross_entropy(query @ items.T, rows, reduction="none"))
+    loss = shared_negatives_loss(query, items[rows], items, rows, torch.zeros(7), torch.ones(5))
+    torch.testing.assert_close(loss, functional.cross_entropy(query @ items.T, rows, reduction="sum"))
 
 
-def test_accidental_hits_do_not_count() -> None:
-    torch.manual_seed(0)
-    query, positive, negatives = torch.randn(1, 4), torch.randn(1, 4), torch.randn(3, 4)
-    expected = torch.zeros(3)
-    hit = sampled_softmax(query, positive, negatives, expected, torch.tensor([5]), torch.tensor([5, 1, 2]))
-    without = sampled_softmax(query, positive, negatives[1:], expected[1:], torch.tensor([5]), torch.tensor([1, 2]))
-    torch.testing.assert_close(hit, without)
-
-
-def test_only_accidental_hits_leave_nothing_to_lose() -> None:
+def test_a_positive_that_is_the_only_negative_leaves_nothing_to_lose() -> None:
     query = torch.ones(1, 2)
-    loss = sampled_softmax(query, query, query, torch.zeros(1), torch.tensor([4]), torch.tensor([4]))
+    loss = shared_negatives_loss(query, query, query, torch.zeros(1, dtype=torch.int64), torch.zeros(1), torch.ones(1))
     assert loss.item() == 0.0
 
 
-def test_the_correction_makes_the_sampled_sum_unbiased() -> None:
-    """The mean over many draws of sum(exp(logit - log expected)) is the sum over the catalog."""
-    torch.manual_seed(0)
-    items, batch = 50, 4000
-    popularity = torch.rand(items) ** 3
-    popularity /= popularity.sum()
-    logits = torch.randn(items)
-    targets = torch.multinomial(popularity, batch, replacement=True)
-    rows, log_expected = draw_negatives(targets, items, 60_000, 60_000, popularity)
-    estimate = (logits[rows] - log_expected).exp().sum()
-    assert estimate.item() == pytest.approx(logits.exp().sum().item(), rel=0.05)
-
-
-def test_draws_repeat_with_the_generator() -> None:
-    popularity = torch.full((10,), 0.1)
-    draws = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        draws.append(draw_negatives(torch.arange(10), 10, 5, 5, popularity)[0])
-    assert torch.equal(*draws)
+def test_extreme_logits_have_finite_losses_and_gradients() -> None:
+    for form in ("softmax", "binary"):
+        query = torch.full((2, 4), 1e3, requires_grad=True)
+        negatives = torch.stack((torch.full((4,), 1e3), torch.full((4,), -1e3)))
+        loss = shared_negatives_loss(query, -query.detach(), negatives, torch.tensor([-1, 0]), torch.zeros(2), torch.ones(2), form=form)  # type: ignore[arg-type]
+        loss.backward()
+        assert query.grad is not None
+        assert torch.isfinite(loss)
+        assert torch.isfinite(query.grad).all()
 
 
 def test_focal_loss_by_hand() -> None:

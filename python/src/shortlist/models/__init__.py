@@ -1,5 +1,4 @@
-"""The stages' models: `two_tower`, `preranker`, `ranker`, and the baselines without gradients, `popularity`, `cooccurrence` and
-`ials`.
+"""The stages' models: `two_tower`, `preranker`, `ranker`, and the baselines without gradients, `popularity` and `cooccurrence`.
 
 Nothing is re-exported here, so that the baselines load without torch.
 """

@@ -1,7 +1,4 @@
-"""Transformer parts that the towers and the ranker share: rotary positions, attention, feed-forward, the causal block.
-
-Every block normalises before its branch and adds the branch to the residual, so width D is constant from first to last.
-"""
+"""Transformer parts that the encoders and the ranker share: rotary positions, attention, feed-forward, dropout."""
 
 from __future__ import annotations
 
@@ -55,6 +52,27 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     return torch.matmul(logits.softmax(dim=-1), values)
 
 
+class Dropout(nn.Module):
+    """Dropout whose probability is rounded to 1/256 on the CPU: a random byte per value is several times cheaper than a Bernoulli draw.
+
+    Draws come from torch's default generator and repeat with it.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.probability == 0.0:
+            return x
+        if x.device.type != "cpu":
+            return functional.dropout(x, self.probability)
+        dropped = round(self.probability * 256)  # of 256 byte values
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        kept = (words.view(torch.uint8)[: x.numel()] >= dropped).view(x.shape)
+        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+
+
 class FeedForward(nn.Module):
     """GELU branch with its own norm; the caller adds the residual."""
 
@@ -63,36 +81,12 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, ratio * width)
         self.down = nn.Linear(ratio * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden: Tensor = self.down(functional.gelu(self.up(self.norm(x))))
         dropped: Tensor = self.dropout(hidden)
         return dropped
-
-
-class CausalBlock(nn.Module):
-    """Causal self-attention and feed-forward with rotary positions.
-
-    Right padding needs no mask: a valid position never looks at a later one.
-    """
-
-    def __init__(self, width: int, heads: int, ratio: int = 4, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.feed_forward = FeedForward(width, ratio, dropout)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """[B,N,D] -> [B,N,D]; angles are those of positions [N]."""
-        query, key, value = (split_heads(part, self.heads) for part in self.project(self.norm(x)).chunk(3, dim=-1))
-        mixed = functional.scaled_dot_product_attention(Rotary.rotate(query, angles), Rotary.rotate(key, angles), value, is_causal=True)
-        x = x + self.dropout(self.out(merge_heads(mixed)))
-        out: Tensor = x + self.feed_forward(x)
-        return out
 
 
 def initialise(module: nn.Module) -> None:

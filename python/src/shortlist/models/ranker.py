@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from shortlist.models.blocks import MASKED, FeedForward, Rotary, attend, initialise, merge_heads, split_heads
+from shortlist.models.blocks import MASKED, Dropout, FeedForward, Rotary, attend, initialise, merge_heads, split_heads
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
 from shortlist.schema import ACTION, Schema
 
@@ -45,7 +45,7 @@ class AmortizedBlock(nn.Module):
         self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.feed_forward = FeedForward(width, config.feed_forward_ratio, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.first_key = nn.Parameter(torch.empty(1, config.heads, 1, width // config.heads))
         self.first_value = nn.Parameter(torch.empty(1, config.heads, 1, width // config.heads))
         nn.init.normal_(self.first_key, std=0.02)

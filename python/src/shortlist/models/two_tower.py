@@ -1,89 +1,92 @@
-"""The two-tower retriever: a causal transformer over the history on one side, item columns on the other, a dot product between."""
+"""The two-tower retriever: a sequence encoder over the history on one side, item columns on the other, a dot product between."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from shortlist.models.blocks import CausalBlock, FeedForward, Rotary, initialise
+from shortlist.errors import ConfigError
+from shortlist.models.blocks import FeedForward, initialise
 from shortlist.models.embedding import ColumnEmbedding, Columns
-from shortlist.schema import ACTION, Schema
+from shortlist.models.encoder import Encoder, EncoderConfig
+from shortlist.schema import ACTION, TIME, Op, Schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TwoTowerConfig:
-    """Sizes: D `width`, K `retrieval_width`, L `layers`, H `heads`."""
+class TwoTowerConfig(EncoderConfig):
+    """The encoder's settings, and K `retrieval_width`.
 
-    width: int = 64
+    `towers`: "deep" embeds all columns and ends both sides in a feed-forward and a projection; "tied" is the form of the papers, where an
+    item's vector is its row of the one table of ids, and the query is the encoder's state (K = D; user, context and actions unused).
+    """
+
     retrieval_width: int = 64
-    layers: int = 2
-    heads: int = 1
-    feed_forward_ratio: int = 4
-    dropout: float = 0.1
+    towers: Literal["deep", "tied"] = "deep"
+
+    def __post_init__(self) -> None:
+        EncoderConfig.__post_init__(self)
+        if self.towers == "tied" and self.retrieval_width != self.width:
+            raise ConfigError(
+                f"retrieval_width {self.retrieval_width} with tied towers of width {self.width}",
+                why="a tied item vector is the item's embedding",
+                fix="give both the same value",
+            )
 
     def build(self, schema: Schema) -> TwoTower:
         return TwoTower(schema, self)
 
 
 class TwoTower(nn.Module):
-    """SASRec-like (arXiv 1808.09781) query tower and a feature tower for items; both share the item columns' tables."""
+    """A query tower (any encoder of `shortlist.models.encoder`) and a tower for items; both share the item columns' tables."""
 
     def __init__(self, schema: Schema, config: TwoTowerConfig) -> None:
         super().__init__()
         self.schema, self.config = schema, config
-        width = config.width
-        self.item = ColumnEmbedding(schema.item, width)
-        self.action = nn.Embedding(len(schema.actions) + 1, width)
-        self.user = ColumnEmbedding(schema.user, width) if schema.user else None
-        self.context = ColumnEmbedding(schema.context, width) if schema.context else None
-
-        self.item_mlp = FeedForward(width, 1, config.dropout)
-        self.item_out = nn.Linear(width, config.retrieval_width, bias=False)
-
-        self.start = nn.Parameter(torch.empty(width))
+        width, deep = config.width, config.towers == "deep"
+        self.item_columns = schema.item if deep else tuple(column for column in schema.item if column.op is Op.ITEM_ROW)
+        self.history_columns = tuple(column for column in self.item_columns if column.in_history)
+        self.item = ColumnEmbedding(self.item_columns, width)
+        self.action = nn.Embedding(len(schema.actions) + 1, width) if deep else None
+        self.user = ColumnEmbedding(schema.user, width) if schema.user and deep else None
+        self.context = ColumnEmbedding(schema.context, width) if schema.context and deep else None
+        self.item_mlp, self.query_mlp = (FeedForward(width, 1, config.dropout) if deep else None for _ in range(2))
+        self.item_out, self.query_out = (nn.Linear(width, config.retrieval_width, bias=False) if deep else None for _ in range(2))
         self.event_norm = nn.LayerNorm(width)
-        self.event_dropout = nn.Dropout(config.dropout)
-        self.rotary = Rotary(width // config.heads)
-        self.blocks = nn.ModuleList(
-            CausalBlock(width, config.heads, config.feed_forward_ratio, config.dropout) for _ in range(config.layers)
-        )
-        self.state_norm = nn.LayerNorm(width)
-        self.query_mlp = FeedForward(width, 1, config.dropout)
-        self.query_out = nn.Linear(width, config.retrieval_width, bias=False)
-
+        self.encoder = Encoder(config, schema.history_max_events)
         self.apply(initialise)
-        nn.init.normal_(self.start, std=0.02)
-        # Both towers start as the identity on their embeddings where the widths allow: a dot product of tied embeddings.
-        nn.init.eye_(self.item_out.weight)
-        nn.init.eye_(self.query_out.weight)
+        for projection in (self.item_out, self.query_out):
+            if projection is not None:  # both towers start as the identity where the widths allow: a dot product of tied embeddings
+                nn.init.eye_(projection.weight)
 
     def item_vectors(self, item: Columns) -> Tensor:
         """Item columns [M] -> [M,K]."""
-        x = self.item(item)
-        vectors: Tensor = self.item_out(x + self.item_mlp(x))
+        return self.vectors_of(self.item(item))
+
+    def vectors_of(self, embedded: Tensor) -> Tensor:
+        """Embedded item columns [M,D] -> [M,K]."""
+        if self.item_mlp is None or self.item_out is None:
+            return embedded
+        vectors: Tensor = self.item_out(embedded + self.item_mlp(embedded))
         return vectors
 
     def events(self, history: Columns) -> Tensor:
         """History columns [B,N] -> event vectors [B,N,D], each of its own event alone."""
-        x: Tensor = self.event_norm(self.item(history, self.schema.history) + self.action(history[ACTION]))
+        return self.events_of(self.item(history, self.history_columns), history[ACTION])
+
+    def events_of(self, embedded: Tensor, action: Tensor) -> Tensor:
+        """Embedded history columns [B,N,D] and actions [B,N] -> [B,N,D]."""
+        x: Tensor = self.event_norm(embedded if self.action is None else embedded + self.action(action))
         return x
 
     def states(self, history: Columns, length: Tensor) -> Tensor:
         """History columns [B,N], length [B] -> [B,N+1,D]; state i knows the first i events. States past the length are 0."""
-        return self.states_of(self.events(history), length)
+        return self.states_of(self.events(history), length, history.get(TIME))
 
-    def states_of(self, events: Tensor, length: Tensor) -> Tensor:
-        """As `states`, from event vectors [B,N,D]."""
-        start = self.start.expand(events.shape[0], 1, -1)
-        x = self.event_dropout(torch.cat((start, events), dim=1))
-        position = torch.arange(x.shape[1], device=x.device)
-        angles = self.rotary.angles(position)
-        for block in self.blocks:
-            x = block(x, angles)
-        valid = (position <= length.unsqueeze(-1)).to(x.dtype)  # [B,N+1]
-        states: Tensor = self.state_norm(x) * valid.unsqueeze(-1)
+    def states_of(self, events: Tensor, length: Tensor, time: Tensor | None = None) -> Tensor:
+        """As `states`, from event vectors [B,N,D]; times [B,N] are for an encoder with a time bias."""
+        states: Tensor = self.encoder(events, length, time)
         return states
 
     def query_vector(self, state: Tensor, user: Columns, context: Columns) -> Tensor:
@@ -97,8 +100,13 @@ class TwoTower(nn.Module):
             x = x + self.user(user)
         if self.context is not None:
             x = x + self.context(context)
-        vector: Tensor = self.query_out(x + self.query_mlp(x)) / logit_scale(self.config.retrieval_width)
-        return vector
+        if self.query_mlp is not None and self.query_out is not None:
+            x = self.query_out(x + self.query_mlp(x))
+        return x / logit_scale(self.config.retrieval_width)
+
+    def query(self, history: Columns, length: Tensor, user: Columns, context: Columns) -> Tensor:
+        """The retrieval vectors [B,K] of requests: history columns [B,N], length [B], user and context columns [B]."""
+        return self.query_vector(state_at(self.states(history, length), length), user, context)
 
 
 def logit_scale(retrieval_width: int) -> float:

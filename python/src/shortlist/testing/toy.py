@@ -57,6 +57,7 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
         model.apply(_scatter)
     with torch.no_grad():
         # Dot products of about the size that training gives: neither saturated probabilities nor differences of large numbers.
+        assert models.two_tower.query_out is not None
         models.two_tower.query_out.weight.mul_(config.scale * config.retrieval_width**-0.5)
         models.preranker.heads_out.weight.mul_(config.scale * config.retrieval_width**-0.5)
         models.ranker.prerank_deviation.fill_(5.0)

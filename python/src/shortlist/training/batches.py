@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shortlist.data.dataset import EncodedLog
 from shortlist.features import window_starts
-from shortlist.schema import ACTION, Schema
+from shortlist.schema import ACTION, TIME, Schema
 
 Rows = npt.NDArray[np.int64]
 
@@ -32,6 +32,7 @@ class LogTensors:
             for column in log.schema.history
         }
         self._item = torch.cat((torch.tensor(log.item), torch.tensor([len(log.item_ids)]))).to(device)
+        self._time = torch.cat((torch.tensor(log.time), torch.tensor([0]))).to(device)
         self._action = torch.cat((torch.tensor(log.action), torch.tensor([0]))).to(device)
         self.event_user = torch.from_numpy(np.repeat(np.arange(len(log.user_ids)), np.diff(log.ptr))).to(device)
 
@@ -50,7 +51,12 @@ class LogTensors:
         row = self._item[index]
         columns = {name: values[row] for name, values in self._history.items()}
         columns[ACTION] = self._action[index]
+        columns[TIME] = self._time[index]
         return columns
+
+    def times(self, index: Tensor) -> Tensor:
+        """Times of event indices, unix seconds or ranks; 0 on padding."""
+        return self._time[index]
 
     def rows(self, index: Tensor) -> Tensor:
         """Catalog rows of event indices; padding gives I."""

@@ -53,14 +53,42 @@ class Optimisation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SelfPlay:
+    """Hard negatives mined by the model's own previous checkpoint: learn to tell its picks from what the user really did.
+
+    At `positions` random positions of each batch, the weights that the last epoch ended with choose `picks` of their `pool` best unseen
+    items; a softmax of the positive against them is added with `weight`. 0 switches it off. It begins after `after` epochs.
+    """
+
+    weight: float = 0.0
+    positions: int = 256
+    picks: int = 16
+    pool: int = 50
+    after: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TwoTowerTraining:
-    """`batch_events` bounds the padded size B x N of a batch. Negatives are shared by the batch."""
+    """How the retriever learns. `batch_events` bounds the padded size B x N of a batch.
+
+    Negatives are shared by the batch (`shortlist.training.negatives`), but for `own_negatives` uniform ones of each position (bce alone).
+    `full_softmax` needs none. gbce raises the positive's probability to a power that undoes overconfidence to the degree
+    `calibration` (arXiv 2308.07192). `low_precision` multiplies queries and negatives in bfloat16.
+    """
 
     model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     optimisation: Optimisation
     batch_events: int = 8192
+    loss: Literal["sampled_softmax", "full_softmax", "bce", "gbce"] = "sampled_softmax"
     in_batch_negatives: int = 256
     uniform_negatives: int = 256
+    popularity_negatives: int = 0
+    popularity_power: float = 0.75
+    own_negatives: int = 0
+    correction: Literal["expected", "inclusion", "none"] = "expected"
+    calibration: float = 0.75
+    self_play: SelfPlay = SelfPlay()
+    low_precision: bool = True
     action_weights: tuple[float, ...] = ()  # per action of the schema; empty: 1 each
 
 

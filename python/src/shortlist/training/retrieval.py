@@ -14,7 +14,7 @@ from shortlist.metrics.hits import hits_at_k
 from shortlist.metrics.mrr import reciprocal_rank
 from shortlist.metrics.ndcg import ndcg_at_k
 from shortlist.metrics.order import NOT_RANKED
-from shortlist.models.two_tower import TwoTower, state_at
+from shortlist.models.two_tower import TwoTower
 from shortlist.training.batches import LogTensors, Rows, Sequences, bucketed, target_histories
 
 SEEN = -3.0e38
@@ -31,9 +31,8 @@ def query_at(model: TwoTower, log: LogTensors, histories: Sequences, target: Row
     """Retrieval query vectors [B,K] for the targets `chosen`, each from its own history."""
     start, length = (torch.from_numpy(x[chosen]).to(log.device) for x in (histories.start, histories.length))
     index, _ = log.event_index(start, length, max(1, int(histories.length[chosen].max())))
-    state = state_at(model.states(log.history(index), length), length)
     user = log.user_columns(torch.from_numpy(histories.user[chosen]).to(log.device))
-    return model.query_vector(state, user, log.context_columns(torch.from_numpy(target[chosen]).to(log.device)))
+    return model.query(log.history(index), length, user, log.context_columns(torch.from_numpy(target[chosen]).to(log.device)))
 
 
 def mask_seen(scores: Tensor, log: LogTensors, target: Rows) -> Tensor:

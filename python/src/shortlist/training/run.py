@@ -126,15 +126,16 @@ class Training:
     def stages(self) -> Iterator[tuple[Stage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
         config, models, split = self.config, self.models, self.source.split
-        tower = TwoTowerStage(models.two_tower, self.log, self.fresh_start, self.watched, config.two_tower, config.seed)
-        yield tower, models.two_tower, config.two_tower.optimisation
+        retrieve = TwoTowerStage(models.two_tower, self.log, self.fresh_start, self.watched, config.two_tower, config.seed)
+        yield retrieve, models.two_tower, config.two_tower.optimisation
         retriever = FrozenRetriever(models.two_tower, self.log)
         watched = CascadeEvaluation(retriever, self.cross, self.watched, config.cascade)
         prerank = PrerankerStage(models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.preranker, config.seed)
         yield prerank, models.preranker, config.preranker.optimisation
-        if config.ranker.pretrained_items and config.ranker.model.width == config.two_tower.model.width:
-            models.ranker.item.load_state_dict(models.two_tower.item.state_dict())
-            models.ranker.action.load_state_dict(models.two_tower.action.state_dict())
+        tower = models.two_tower
+        if config.ranker.pretrained_items and tower.action is not None and config.ranker.model.width == config.two_tower.model.width:
+            models.ranker.item.load_state_dict(tower.item.state_dict())
+            models.ranker.action.load_state_dict(tower.action.state_dict())
         rank = RankerStage(
             models.ranker, models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.ranker, config.seed
         )

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from shortlist.errors import ConfigError
-from shortlist.losses.sampled_softmax import draw_negatives, sampled_softmax
+from shortlist.losses.shared_negatives import shared_negatives_loss
 from shortlist.models.two_tower import TwoTower, logit_scale
 from shortlist.training.batches import LogTensors, Rows, bucketed, training_sequences
 from shortlist.training.config import TwoTowerTraining
+from shortlist.training.negatives import NegativeSampler, place_of
 from shortlist.training.retrieval import rank_metrics, retrieval_ranks
 
 
@@ -26,7 +28,7 @@ class TwoTowerStage:
         self.sequences = training_sequences(log.log, train_end)
         trained = np.arange(len(log.log.item)) < np.repeat(train_end, np.diff(log.log.ptr))
         counts = np.bincount(log.log.item[trained], minlength=log.item_count).astype(np.float32)
-        self.popularity = torch.from_numpy(counts / counts.sum()).to(log.device)
+        self.negatives = NegativeSampler(config, torch.from_numpy(counts / counts.sum()).to(log.device))
         weights = config.action_weights or (1.0,) * len(log.schema.actions)
         if len(weights) != len(log.schema.actions):
             raise ConfigError(
@@ -45,19 +47,63 @@ class TwoTowerStage:
         # A stretch that begins in the middle of a life must not teach that its first event follows an empty history.
         valid[:, 0] &= torch.from_numpy(sequences.whole[batch]).to(log.device)
         inputs, _ = log.event_index(start, length - 1, target.shape[1] - 1)
-        states = model.states(log.history(inputs), length - 1)[valid]  # [S,D]: no further work on padding
+        states = model.states_of(self._events(inputs), length - 1, log.times(inputs))[valid]  # [S,D]: no further work on padding
         event = target[valid]
         query = model.query_vector(states, log.user_columns(log.event_user[event]), log.context_columns(event))
         query = query * logit_scale(model.config.retrieval_width)
-        positive = log.rows(event)
-        negative, expected = draw_negatives(
-            positive, log.item_count, self.config.in_batch_negatives, self.config.uniform_negatives, self.popularity
-        )
-        rows, place = torch.unique(torch.cat((positive, negative)), return_inverse=True)
-        vectors = model.item_vectors(log.item_columns(rows))[place]
-        losses = sampled_softmax(query, vectors[: len(positive)], vectors[len(positive) :], expected, positive, negative)
         weight = self.action_weights[log.actions(event)]
-        return {"loss": (losses * weight).sum() / weight.sum().clamp(min=1e-9)}
+        return {"loss": self._loss(query, log.rows(event), weight / weight.sum().clamp(min=1e-9))}
+
+    def _events(self, index: Tensor) -> Tensor:
+        """Event vectors [B,N,D]; each item of the batch is embedded once, however often it occurs. Padding may hold any item."""
+        log, model = self.log, self.model
+        rows, place = torch.unique(log.rows(index).clamp(max=log.item_count - 1), return_inverse=True)
+        embedded = model.item(log.item_columns(rows), model.history_columns)
+        return model.events_of(embedded[place], log.actions(index))
+
+    def _loss(self, query: Tensor, positive: Tensor, weight: Tensor) -> Tensor:
+        """Queries [S,K], catalog rows [S] of their positives, weights [S] -> a scalar."""
+        config, log = self.config, self.log
+        if config.own_negatives:
+            return self._own_negatives(query, positive, weight)
+        drawn = self.negatives(positive)
+        rows, place = torch.unique(torch.cat((positive, drawn.rows)), return_inverse=True)
+        vectors = self.model.item_vectors(log.item_columns(rows))[place]
+        binary = config.loss in ("bce", "gbce")
+        return shared_negatives_loss(
+            query,
+            vectors[: len(positive)],
+            vectors[len(positive) :],
+            place_of(drawn.rows, positive, log.item_count),
+            drawn.shift,
+            weight,
+            form="binary" if binary else "softmax",
+            positive_power=self._positive_power(self.negatives.draws),
+            low_precision=config.low_precision,
+        )
+
+    def _own_negatives(self, query: Tensor, positive: Tensor, weight: Tensor) -> Tensor:
+        """Binary cross-entropy with uniform negatives of each position's own; one of them is SASRec's loss."""
+        log, count = self.log, self.config.own_negatives
+        if self.config.loss not in ("bce", "gbce"):
+            raise ConfigError(
+                f"two_tower.own_negatives={count} with loss={self.config.loss}",
+                why="only the binary losses use them",
+                fix="set loss to bce or gbce, or own_negatives to 0",
+            )
+        drawn = torch.randint(log.item_count, (len(positive), count)).to(log.device)
+        rows, place = torch.unique(torch.cat((positive.unsqueeze(-1), drawn), dim=1), return_inverse=True)
+        logits = torch.matmul(self.model.item_vectors(log.item_columns(rows))[place], query.unsqueeze(-1)).squeeze(-1)  # [S,1+count]
+        misses = functional.softplus(logits[:, 1:]) * (drawn != positive.unsqueeze(-1))
+        losses = self._positive_power(count) * functional.softplus(-logits[:, 0]) + misses.sum(dim=-1)
+        return (losses * weight).sum()
+
+    def _positive_power(self, negatives: int) -> float:
+        """gBCE's beta = a (t (1 - 1/a) + 1/a) with the sampling rate a and the calibration t; 1 for every other loss."""
+        if self.config.loss != "gbce":
+            return 1.0
+        rate, calibration = negatives / max(1, self.log.item_count - 1), self.config.calibration
+        return rate * (calibration * (1 - 1 / rate) + 1 / rate)
 
     def validate(self) -> dict[str, float]:
         return rank_metrics(retrieval_ranks(self.model, self.log, self.validation))

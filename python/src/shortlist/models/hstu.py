@@ -1,0 +1,62 @@
+"""The HSTU block: pointwise SiLU attention with a bias for relative position and elapsed time (arXiv 2402.17152)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shortlist.models.blocks import Dropout, merge_heads, split_heads
+
+# Elapsed seconds in steps of a quarter of a doubling: 128 of them reach 2^32 s, more than a century.
+TIME_BUCKETS = 128
+_BUCKETS_PER_DOUBLING = 4
+
+
+class RelativeBias(nn.Module):
+    """What the distance between two events, in events and in seconds, adds to their attention logit; one number for all heads."""
+
+    def __init__(self, max_events: int, *, time: bool) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(max_events + 1))
+        self.time = nn.Parameter(torch.zeros(TIME_BUCKETS)) if time else None
+
+    def forward(self, count: int, time: Tensor | None) -> Tensor:
+        """[1 or B,N,N] for `count` = N positions and their times [B,N] in seconds; entry i,j is how i sees j."""
+        place = torch.arange(count, device=self.position.device)
+        distance = (place.unsqueeze(-1) - place).clamp(min=0, max=len(self.position) - 1)
+        bias = self.position[distance].unsqueeze(0)
+        if self.time is not None and time is not None:
+            bias = bias + self.time[time_bucket(time.unsqueeze(-1) - time.unsqueeze(-2))]
+        return bias
+
+
+def time_bucket(seconds: Tensor) -> Tensor:
+    """Bucket of elapsed int64 seconds: logarithmic, 0 for none and for a negative time."""
+    doublings = torch.log2(seconds.clamp(min=0).to(torch.float32) + 1.0)
+    return (doublings * _BUCKETS_PER_DOUBLING).to(torch.int64).clamp(max=TIME_BUCKETS - 1)
+
+
+class HstuBlock(nn.Module):
+    """x + out(norm(A V) * U), with A = SiLU(Q K^T + bias) / `max_events` over earlier positions.
+
+    The weights do not sum to 1, so that the strength of a preference is kept. There is no feed-forward: the gate U stands in for it.
+    """
+
+    def __init__(self, width: int, heads: int, max_events: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.max_events = heads, max_events
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, 4 * width, bias=False)
+        self.mixed_norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, width)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor, earlier: Tensor) -> Tensor:
+        """x [B,N,D], bias [1 or B,N,N], earlier [N,N] 1 where a position may look -> [B,N,D]."""
+        gate, value, query, key = functional.silu(self.project(self.norm(x))).chunk(4, dim=-1)
+        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
+        logits = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2)) + bias.unsqueeze(1)
+        mixed = merge_heads(torch.matmul(functional.silu(logits) * (earlier / self.max_events), value))
+        out: Tensor = x + self.out(self.dropout(self.mixed_norm(mixed) * gate))
+        return out
