@@ -119,6 +119,7 @@ def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | No
             "training events": int((data.split.train_end - data.log.ptr[:-1]).sum()),
             **{f"loader: {what}": count for what, count in data.dataset.report.items()},
         },
+        calibration=record.get("calibration", {}),
         golden_cases=config.golden_cases,
         warmup_requests=config.warmup_requests,
         seed=int(record["config"]["seed"]),

@@ -35,8 +35,12 @@ def model_card(
     gates: Sequence[pb.Gate],
     lineage: pb.Lineage,
     histograms: str,
+    calibration: Mapping[str, Any],
 ) -> str:
-    """The page. Equal arguments give equal text: no dates, no random ids."""
+    """The page. `calibration` is what training recorded of it; empty: none was made.
+
+    Equal arguments give equal text: no dates, no random ids.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("shortlist.export") / "templates" / "model_card.html").read_text(encoding="utf-8"))
     drawn = json.loads(histograms)
@@ -49,6 +53,9 @@ def model_card(
         metrics=_table(metrics, split),
         split=split,
         metrics_plot=_bars(metrics, split),
+        calibration=_calibration_rows(calibration),
+        calibrated_on=calibration.get("observations", ""),
+        reliability_plots=[(task, _reliability(task, found["test"])) for task, found in _measured(calibration).items()],
         gates=gates,
         graphs=[_graph_row(graph, data, signatures[graph]) for graph, data in graphs.items()],
         score_plots=[(title, _histogram(values)) for title, values in sorted(drawn["scores"].items()) if values["total"]],
@@ -139,6 +146,47 @@ def _histogram(values: Mapping[str, Any]) -> Markup:
     density = [count / values["total"] / width for count, width in zip(counts, widths, strict=True)]
     axes.stairs(density, bounds, fill=True, color=_BLUE)
     axes.set_yticks([])
+    _plain(axes)
+    return _svg(figure)
+
+
+def _measured(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks with observations in the test part."""
+    return {task: found for task, found in calibration.get("tasks", {}).items() if "before" in found["test"]}
+
+
+def _calibration_rows(calibration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per task: its map, and log-loss and calibration error on the test part before and after."""
+    return [
+        {
+            "task": task,
+            "map": f"{found['slope']:.3f} x {found['intercept']:+.3f}",
+            "positives": f"{found['test']['positives']:,} of {found['test']['observations']:,}",
+            "cells": [f"{found['test'][when][metric]:.5f}" for metric in ("ece", "log_loss") for when in ("before", "after")],
+        }
+        for task, found in _measured(calibration).items()
+    ]
+
+
+def _reliability(task: str, found: Mapping[str, Any]) -> Markup:
+    """Observed rate against mean prediction of each bin, before and after; logarithmic where outcomes are rare."""
+    figure = Figure(figsize=(3.0, 2.6))
+    axes = figure.subplots()
+    bins = {when: found[when]["bins"] for when in ("before", "after")}
+    values = [value for each in bins.values() for side in ("prediction", "label") for value in each[side] if value > 0]
+    low, high = min(values) / 1.5, max(values) * 1.2
+    if high < 0.25:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    else:
+        low = 0.0
+    axes.plot([low, high], [low, high], color=_GREY, linewidth=1, linestyle="--")
+    for (when, each), color in zip(bins.items(), (_GREY, _BLUE), strict=True):
+        axes.plot(each["prediction"], each["label"], color=color, linewidth=1.2, marker="o", markersize=3, label=when)
+    axes.set_xlabel("mean prediction", fontsize=8)
+    axes.set_ylabel("observed rate", fontsize=8)
+    axes.set_title(task, fontsize=9)
+    axes.legend(fontsize=8, frameon=False)
     _plain(axes)
     return _svg(figure)
 

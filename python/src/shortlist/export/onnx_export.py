@@ -35,14 +35,17 @@ _SIZES = {"B": 2, "N": 7, "P": 5, "M": 3}
 
 def export_graphs(models: FunnelModels) -> dict[str, bytes]:
     """All six graphs as serialised ONNX models, checked. Raises ExportError."""
-    described = signatures(models)
-    exported = {}
-    for name, module in graph_modules(models).items():
-        model = index_graph(described[name]) if name == "index" else _export(name, module, described[name])
-        model = stable(model, name, described[name])
-        check(name, model)
-        exported[name] = model.SerializeToString(deterministic=True)
-    return exported
+    return {name: export_graph(name, models) for name in signatures(models)}
+
+
+def export_graph(name: str, models: FunnelModels) -> bytes:
+    """One of the six. Raises ExportError."""
+    signature = signatures(models)[name]
+    model = index_graph(signature) if name == "index" else _export(name, graph_modules(models)[name], signature)
+    model = stable(model, name, signature)
+    check(name, model)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def _export(name: str, module: Graph, signature: Signature) -> ModelProto:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from shortlist.data.dataset import Dataset
 from shortlist.errors import GateError
@@ -37,6 +38,7 @@ class ReleasePlan:
     metrics: Sequence[pb.Metric] = ()
     gates: Sequence[pb.Gate] = ()
     facts: Mapping[str, int] = field(default_factory=dict)  # counts of the data, for the model card
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # what training recorded of it, for the model card
     golden_cases: int = 32
     warmup_requests: int = 200
     seed: int = 0
@@ -114,6 +116,7 @@ def card_of(draft: writer.Draft, plan: ReleasePlan) -> str:
         gates=draft.gates,
         lineage=draft.lineage,
         histograms=draft.histograms,
+        calibration=plan.calibration,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shortlist.models.blocks import MASKED, Dropout, FeedForward, Rotary, attend, initialise, merge_heads, split_heads
+from shortlist.models.calibration import Calibration
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
 from shortlist.schema import ACTION, Schema
 
@@ -101,6 +102,7 @@ class AmortizedRanker(nn.Module):
         self.prerank_weight = nn.Parameter(torch.ones(tasks))
         self.register_buffer("prerank_mean", torch.zeros(()))
         self.register_buffer("prerank_deviation", torch.ones(()))
+        self.calibration = Calibration(tasks)  # after training: see `shortlist.training.calibration`
 
     def item_tokens(self, item: Columns) -> Tensor:
         """Item columns [M] -> [M,D]; computed when the catalog changes, not per request."""
@@ -177,5 +179,5 @@ class AmortizedRanker(nn.Module):
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, AmortizedBlock)
             x = block.candidates(x, keys[:, layer], values[:, layer], (cos, sin), mask)
-        logits: Tensor = self.out(self.out_norm(x)) + prerank * self.prerank_weight
+        logits: Tensor = self.calibration(self.out(self.out_norm(x)) + prerank * self.prerank_weight)
         return logits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -57,14 +59,27 @@ class CascadeEvaluation:
             heads["preranker"][chosen] = best_rows(scores[:, 0], lists, depth)
             if ranker is None:
                 continue
-            kept, best = scores.masked_fill(~lists.valid, SEEN).topk(min(self.config.prerank, scores.shape[2]), dim=2)
-            lists = pick(lists, best)
-            keys, values = encode_stretches(ranker, self.retriever, users)
-            logits = rank_logits(ranker, self.retriever, users, keys, values, lists, kept.masked_fill(~lists.valid, 0.0))
+            lists, logits = self._rank(ranker, users, lists, scores)
             ranked[chosen] = ranks_in_list(logits[:, 0, :, 0], lists, row).cpu().numpy()
             heads["cascade"][chosen] = best_rows(logits[:, 0, :, 0], lists, depth)
         ranks = {"two_tower": self._retrieval_ranks, "preranker": preranked} | ({} if ranker is None else {"cascade": ranked})
         return {model: (found, heads[model]) for model, found in ranks.items()}
+
+    @torch.no_grad()
+    def rankings(self, preranker: Preranker, ranker: AmortizedRanker) -> Iterator[tuple[Rows, Lists, Tensor]]:
+        """Places in `target`, the candidates that reach the ranker [B,1,M], and its task logits [B,1,M,T]."""
+        if not self._retrieved:
+            self._retrieve()
+        for chosen, users, lists, *_ in self._retrieved:
+            scores = torch.matmul(prerank_logits(self.retriever, preranker, users, lists), preranker.task_weights)
+            yield chosen, *self._rank(ranker, users, lists, scores)
+
+    def _rank(self, ranker: AmortizedRanker, users: Stretches, lists: Lists, scores: Tensor) -> tuple[Lists, Tensor]:
+        """The `prerank` best of lists by scores [B,1,M], and the ranker's task logits of them."""
+        kept, best = scores.masked_fill(~lists.valid, SEEN).topk(min(self.config.prerank, scores.shape[2]), dim=2)
+        lists = pick(lists, best)
+        keys, values = encode_stretches(ranker, self.retriever, users)
+        return lists, rank_logits(ranker, self.retriever, users, keys, values, lists, kept.masked_fill(~lists.valid, 0.0))
 
     def _retrieve(self) -> None:
         log = self.retriever.log

@@ -32,6 +32,7 @@ from shortlist.models.two_tower import TwoTower
 from shortlist.schema import Schema
 from shortlist.training import checkpoint
 from shortlist.training.batches import LogTensors, Rows, fresh_start
+from shortlist.training.calibration import calibrate
 from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import Optimisation, RunConfig, from_json, override, to_json
 from shortlist.training.cross import CrossCounters
@@ -164,13 +165,18 @@ class Training:
         checkpoint.load_model(folder / f"{name}.safetensors", model)
 
     def finish(self) -> None:
-        """Measure the models on validation and test, and complete the record."""
-        retriever = FrozenRetriever(self.models.two_tower, self.log)
+        """Calibrate the ranker, measure the models on validation and test, and complete the record."""
+        models, config, targets = self.models, self.config, {"validation": self.validation, "test": self.test}
+        retriever = FrozenRetriever(models.two_tower, self.log)
+        calibration = calibrate(
+            models.ranker, models.preranker, retriever, self.cross, self.source.split, targets, config.cascade, config.seed
+        )
+        checkpoint.save_model(self.folder / "ranker.safetensors", models.ranker)
         metrics: dict[str, dict[str, dict[str, float]]] = {}
-        for part, target in (("validation", self.validation), ("test", self.test)):
-            evaluation = CascadeEvaluation(retriever, self.cross, target, self.config.cascade)
-            metrics[part] = baseline_metrics(self.source, self.log, target) | evaluation.metrics(self.models.preranker, self.models.ranker)
-        self.record |= {"metrics": metrics, "complete": True}
+        for part, target in targets.items():
+            evaluation = CascadeEvaluation(retriever, self.cross, target, config.cascade)
+            metrics[part] = baseline_metrics(self.source, self.log, target) | evaluation.metrics(models.preranker, models.ranker)
+        self.record |= {"metrics": metrics, "calibration": calibration, "complete": True}
         write_record(self.folder, self.record)
 
 
