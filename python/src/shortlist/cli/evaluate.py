@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shortlist.cli.output import Json, print_json, print_table
-from shortlist.errors import ConfigError
+from shortlist.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,9 +26,12 @@ def evaluate(
 
     Example: shortlist evaluate runs/ml-1m --split validation
     """
-    from shortlist.training.run import load_run
+    from shortlist.training.run import read_record
 
-    metrics = load_run(run).record["metrics"]
+    record = read_record(run)
+    if not record.get("complete"):
+        raise CheckpointError(f"the run {run} is not complete", fix="train again with the same recipe and directory: it continues")
+    metrics = record["metrics"]
     if split not in metrics:
         raise ConfigError(f"there is no split {split!r}", why=f"the run has {', '.join(metrics)}", fix="name one of them")
     if report is not None:

@@ -26,16 +26,19 @@ def train(
     """
     from shortlist.cli.evaluate import metrics_table
     from shortlist.cli.output import print_table
-    from shortlist.training.run import load_run
+    from shortlist.training.run import read_record
     from shortlist.training.run import train as run_training
 
     folder = run_training(recipe, data or None, out, overrides(setting))
-    metrics = load_run(folder).record["metrics"]
+    record = read_record(folder)
+    metrics = record["metrics"]
     if as_json:
         print_json({"run": folder, "metrics": metrics})
         return
     print_table(metrics_table(metrics["test"]))
-    print(f"run       {folder}\nnext      shortlist export {folder}")
+    print(f"run       {folder}")
+    if record["config"]["until"] == "ranker":
+        print(f"next      shortlist export {folder}")
 
 
 def overrides(settings: list[str] | None) -> dict[str, str]:

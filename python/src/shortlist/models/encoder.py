@@ -16,15 +16,16 @@ from shortlist.models.hstu import HstuBlock, RelativeBias
 from shortlist.models.ligr import LigrBlock
 from shortlist.models.sasrec import SasRecBlock
 
-Kind = Literal["sasrec", "ligr", "hstu"]
+Kind = Literal["sasrec", "ligr", "hstu", "bert4rec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderConfig:
     """Sizes: D `width`, L `layers`, H `heads`.
 
-    `positions` are rotary or learned from the newest event back, as SASRec's; HSTU has its own relative ones. `time_bias` (HSTU alone)
-    lets elapsed seconds between events count. `checkpointing` recomputes activations in the backward pass: less memory, a third more time.
+    bert4rec is the SASRec block that looks both ways (`shortlist.models.bert4rec`). `positions` are rotary, or learned from the newest
+    event back as SASRec's; HSTU has its own relative ones. `time_bias` (HSTU alone) lets elapsed seconds between events count.
+    `checkpointing` recomputes activations in the backward pass: less memory, a third more time.
     """
 
     encoder: Kind = "sasrec"
@@ -51,7 +52,7 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """A learned start state, then the blocks, then a norm. State i knows the first i events, and nothing after them."""
+    """A learned start state, then the blocks, then a norm. State i knows the first i events, and nothing after them (but for bert4rec)."""
 
     def __init__(self, config: EncoderConfig, max_events: int) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class Encoder(nn.Module):
         config = self.config
         if config.encoder == "hstu":
             return HstuBlock(config.width, config.heads, self.max_events, config.dropout)
-        kinds: dict[str, type[SasRecBlock | LigrBlock]] = {"sasrec": SasRecBlock, "ligr": LigrBlock}
+        kinds: dict[str, type[SasRecBlock | LigrBlock]] = {"sasrec": SasRecBlock, "bert4rec": SasRecBlock, "ligr": LigrBlock}
         return kinds[config.encoder](config.width, config.heads, config.feed_forward_ratio, config.dropout)
 
     def forward(self, events: Tensor, length: Tensor, time: Tensor | None = None) -> Tensor:
@@ -82,17 +83,18 @@ class Encoder(nn.Module):
         if self.position is not None:  # counted from the newest event, which is at `max_events`
             x = x + self.position((self.max_events - length.unsqueeze(-1) + place).clamp(0, self.max_events))
         x = self.dropout(x)
-        context = self._context(place, time)
+        valid = place <= length.unsqueeze(-1)  # [B,N+1]
+        context = self._context(place, valid, time)
         for block in self.blocks:
             x = self._run(block, x, *context)
-        valid = (place <= length.unsqueeze(-1)).to(x.dtype)  # [B,N+1]
-        states: Tensor = self.norm(x) * valid.unsqueeze(-1)
+        states: Tensor = self.norm(x) * valid.to(x.dtype).unsqueeze(-1)
         return states
 
-    def _context(self, place: Tensor, time: Tensor | None) -> tuple[Tensor | tuple[Tensor, Tensor] | None, ...]:
+    def _context(self, place: Tensor, valid: Tensor, time: Tensor | None) -> tuple[Tensor | tuple[Tensor, Tensor] | None, ...]:
         """What every block is given beside x."""
         if self.bias is None:
-            return (self.rotary.angles(place) if self.rotary is not None else None,)
+            angles = self.rotary.angles(place) if self.rotary is not None else None
+            return (angles, valid) if self.config.encoder == "bert4rec" else (angles,)
         if time is not None:  # the start is at the time of the first event
             time = torch.cat((time[:, :1], time), dim=1)
         elif self.config.time_bias:

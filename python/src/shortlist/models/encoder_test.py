@@ -128,3 +128,17 @@ def test_dropout_repeats_with_the_generator() -> None:
         torch.manual_seed(5)
         draws.append(Dropout(0.5)(torch.ones(7, 3)))
     assert torch.equal(*draws)
+
+
+@torch.no_grad()
+def test_bert4rec_looks_both_ways_but_not_at_padding() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(encoder="bert4rec", width=16), max_events=20).eval()
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    events, _ = history()
+    length = torch.tensor([COUNT, 5])
+    before = encoder(events, length)
+    torch.testing.assert_close(before[1:, :6], encoder(events[1:, :5], length[1:]))
+    events[0, -1] = torch.randn(16)
+    assert (encoder(events, length)[0] - before[0]).abs().amax(dim=-1).min() > 1e-5

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shortlist.models.blocks import Dropout
-from shortlist.models.sasrec import Angles, CausalAttention
+from shortlist.models.sasrec import Angles, SelfAttention
 
 
 class SwiGlu(nn.Module):
@@ -30,13 +30,13 @@ class LigrBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, ratio: int, dropout: float) -> None:
         super().__init__()
-        self.attention = CausalAttention(width, heads, dropout)
+        self.attention = SelfAttention(width, heads, dropout)
         self.attention_gate = nn.Linear(width, width)
         self.feed_forward = SwiGlu(width, ratio, dropout)
         self.feed_forward_gate = nn.Linear(width, width)
 
     def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
-        """[B,N,D] -> [B,N,D]; angles as in `CausalAttention`."""
+        """[B,N,D] -> [B,N,D]; angles as in `SelfAttention`."""
         x = x + self.attention_gate(x).sigmoid() * self.attention(x, angles)
         out: Tensor = x + self.feed_forward_gate(x).sigmoid() * self.feed_forward(x)
         return out

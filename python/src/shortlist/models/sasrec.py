@@ -1,4 +1,4 @@
-"""The SASRec block, pre-norm: causal softmax attention and a GELU feed-forward (arXiv 1808.09781)."""
+"""The SASRec block, pre-norm: causal softmax attention and a GELU feed-forward (arXiv 1808.09781). BERT4Rec uses it both ways."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from shortlist.models.blocks import Dropout, FeedForward, Rotary, merge_heads, s
 Angles = tuple[Tensor, Tensor]
 
 
-class CausalAttention(nn.Module):
+class SelfAttention(nn.Module):
     """Softmax self-attention over earlier positions, with its own norm; the caller adds the residual.
 
-    Right padding needs no mask: a valid position never looks at a later one.
+    Right padding needs no mask: a valid position never looks at a later one. Given `visible`, it looks both ways, at visible positions.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -24,12 +24,13 @@ class CausalAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
-        """[B,N,D] -> [B,N,D]; angles are those of positions [N], None where positions are embedded."""
+    def forward(self, x: Tensor, angles: Angles | None, visible: Tensor | None = None) -> Tensor:
+        """[B,N,D] -> [B,N,D]; angles are those of positions [N], None where positions are embedded; visible bool [B,N]."""
         query, key, value = (split_heads(part, self.heads) for part in self.project(self.norm(x)).chunk(3, dim=-1))
         if angles is not None:
             query, key = Rotary.rotate(query, angles), Rotary.rotate(key, angles)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mask = None if visible is None else visible[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=visible is None)
         branch: Tensor = self.dropout(self.out(merge_heads(mixed)))
         return branch
 
@@ -39,11 +40,11 @@ class SasRecBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, ratio: int, dropout: float) -> None:
         super().__init__()
-        self.attention = CausalAttention(width, heads, dropout)
+        self.attention = SelfAttention(width, heads, dropout)
         self.feed_forward = FeedForward(width, ratio, dropout)
 
-    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
-        """[B,N,D] -> [B,N,D]."""
-        x = x + self.attention(x, angles)
+    def forward(self, x: Tensor, angles: Angles | None, visible: Tensor | None = None) -> Tensor:
+        """[B,N,D] -> [B,N,D]; as `SelfAttention`."""
+        x = x + self.attention(x, angles, visible)
         out: Tensor = x + self.feed_forward(x)
         return out

@@ -35,7 +35,9 @@ class TwoTowerConfig(EncoderConfig):
             )
 
     def build(self, schema: Schema) -> TwoTower:
-        return TwoTower(schema, self)
+        from shortlist.models.bert4rec import Bert4Rec  # built on TwoTower
+
+        return Bert4Rec(schema, self) if self.encoder == "bert4rec" else TwoTower(schema, self)
 
 
 class TwoTower(nn.Module):

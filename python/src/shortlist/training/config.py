@@ -89,6 +89,7 @@ class TwoTowerTraining:
     calibration: float = 0.75
     self_play: SelfPlay = SelfPlay()
     low_precision: bool = True
+    mask_share: float = 0.2  # of events that bert4rec has to fill in
     action_weights: tuple[float, ...] = ()  # per action of the schema; empty: 1 each
 
 
@@ -144,6 +145,9 @@ class RunConfig:
     split: Literal["leave-one-out", "time"] = "leave-one-out"
     held_out: float = 0.2
     seed: int = 0
+    until: Literal["two_tower", "preranker", "ranker"] = (
+        "ranker"  # the last stage to train; a run that stops earlier is for comparing models
+    )
     start: str = ""  # a run directory whose weights the stages start from; none: from new ones
     threads: int = 0  # of the CPU; 0: all cores
     fresh_share: float = 0.05  # of each user's training events, the newest: see `shortlist.training.batches.fresh_start`

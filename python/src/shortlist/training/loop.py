@@ -30,7 +30,9 @@ class Stage(Protocol):
     @property
     def model(self) -> nn.Module: ...
 
-    def batches(self, epoch: int) -> Sequence[Rows]: ...
+    def batches(self, epoch: int) -> Sequence[Rows]:
+        """Asked for once as each epoch begins, with the weights that the last one ended with."""
+        ...
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         """The scalar "loss", and parts of it to log."""

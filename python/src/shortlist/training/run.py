@@ -22,7 +22,8 @@ from torch import nn
 
 from shortlist.data.schema_json import schema_from_dict, schema_to_dict
 from shortlist.data.splits import training_mask
-from shortlist.errors import CheckpointError
+from shortlist.errors import CheckpointError, ConfigError
+from shortlist.models.bert4rec import Bert4Rec
 from shortlist.models.cooccurrence import Cooccurrence
 from shortlist.models.embedding import ColumnEmbedding
 from shortlist.models.popularity import Popularity
@@ -37,10 +38,11 @@ from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import Optimisation, RunConfig, from_json, override, to_json
 from shortlist.training.cross import CrossCounters
 from shortlist.training.loop import Stage, fit
+from shortlist.training.masked_stage import MaskedStage
 from shortlist.training.preranker_stage import PrerankerStage
 from shortlist.training.ranker_stage import RankerStage
 from shortlist.training.recipe import load_recipe
-from shortlist.training.retrieval import first_meetings, rank_metrics, score_ranks
+from shortlist.training.retrieval import first_meetings, rank_metrics, retrieval_ranks, score_ranks
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
 from shortlist.training.two_tower_stage import TwoTowerStage
@@ -79,6 +81,7 @@ def train(recipe: str, data: str | None, out: Path, overrides: Mapping[str, str]
 
 def train_config(config: RunConfig, source: Source, out: Path) -> Path:
     """As `train`, from a configuration and loaded data."""
+    _check_stages(config)
     folder = out / config.name
     record = begin(folder, config, source)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -95,6 +98,10 @@ def load_run(folder: Path) -> Run:
     if not record.get("complete"):
         raise CheckpointError(f"the run {folder} is not complete", fix="train again with the same recipe and directory: it continues")
     config: RunConfig = from_json(RunConfig, record["config"])
+    if config.until != "ranker":
+        raise CheckpointError(
+            f"the run {folder} trained no stage after the {config.until}", fix="train with until=ranker to get a whole funnel"
+        )
     schema = schema_from_dict(record["schema"])
     models = build_models(config, schema)
     for name, model in named_models(models).items():
@@ -127,12 +134,17 @@ class Training:
     def stages(self) -> Iterator[tuple[Stage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
         config, models, split = self.config, self.models, self.source.split
-        retrieve = TwoTowerStage(models.two_tower, self.log, self.fresh_start, self.watched, config.two_tower, config.seed)
+        kind = MaskedStage if isinstance(models.two_tower, Bert4Rec) else TwoTowerStage
+        retrieve = kind(models.two_tower, self.log, self.fresh_start, self.watched, config.two_tower, config.seed)
         yield retrieve, models.two_tower, config.two_tower.optimisation
+        if config.until == "two_tower":
+            return
         retriever = FrozenRetriever(models.two_tower, self.log)
         watched = CascadeEvaluation(retriever, self.cross, self.watched, config.cascade)
         prerank = PrerankerStage(models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.preranker, config.seed)
         yield prerank, models.preranker, config.preranker.optimisation
+        if config.until == "preranker":
+            return
         tower = models.two_tower
         if config.ranker.pretrained_items and tower.action is not None and config.ranker.model.width == config.two_tower.model.width:
             models.ranker.item.load_state_dict(tower.item.state_dict())
@@ -165,19 +177,27 @@ class Training:
         checkpoint.load_model(folder / f"{name}.safetensors", model)
 
     def finish(self) -> None:
-        """Calibrate the ranker, measure the models on validation and test, and complete the record."""
+        """Calibrate the ranker where there is one, measure the models on validation and test, and complete the record."""
         models, config, targets = self.models, self.config, {"validation": self.validation, "test": self.test}
-        retriever = FrozenRetriever(models.two_tower, self.log)
-        calibration = calibrate(
-            models.ranker, models.preranker, retriever, self.cross, self.source.split, targets, config.cascade, config.seed
-        )
-        checkpoint.save_model(self.folder / "ranker.safetensors", models.ranker)
+        if config.until == "ranker":
+            retriever = FrozenRetriever(models.two_tower, self.log)
+            self.record["calibration"] = calibrate(
+                models.ranker, models.preranker, retriever, self.cross, self.source.split, targets, config.cascade, config.seed
+            )
+            checkpoint.save_model(self.folder / "ranker.safetensors", models.ranker)
         metrics: dict[str, dict[str, dict[str, float]]] = {}
         for part, target in targets.items():
-            evaluation = CascadeEvaluation(retriever, self.cross, target, config.cascade)
-            metrics[part] = baseline_metrics(self.source, self.log, target) | evaluation.metrics(models.preranker, models.ranker)
-        self.record |= {"metrics": metrics, "calibration": calibration, "complete": True}
+            metrics[part] = baseline_metrics(self.source, self.log, target) | self._metrics(target)
+        self.record |= {"metrics": metrics, "complete": True}
         write_record(self.folder, self.record)
+
+    def _metrics(self, target: Rows) -> dict[str, dict[str, float]]:
+        """Metrics of the trained stages."""
+        models, until = self.models, self.config.until
+        if until == "two_tower":
+            return {"two_tower": rank_metrics(retrieval_ranks(models.two_tower, self.log, target))}
+        evaluation = CascadeEvaluation(FrozenRetriever(models.two_tower, self.log), self.cross, target, self.config.cascade)
+        return evaluation.metrics(models.preranker, models.ranker if until == "ranker" else None)
 
 
 def baseline_metrics(source: Source, log: LogTensors, target: Rows) -> dict[str, dict[str, float]]:
@@ -198,6 +218,18 @@ def fit_numbers(model: nn.Module, log: LogTensors, training: Rows) -> None:
         embedding = getattr(model, name, None)
         if isinstance(embedding, ColumnEmbedding):
             embedding.fit_numbers(values)
+
+
+def _check_stages(config: RunConfig) -> None:
+    """Later stages take the retriever's state after every event, as serving would compute it. Raises ConfigError where there is none."""
+    model = config.two_tower.model
+    if config.until != "two_tower" and (model.encoder == "bert4rec" or model.positions == "learned"):
+        what = "encoder=bert4rec" if model.encoder == "bert4rec" else "positions=learned"
+        raise ConfigError(
+            f"two_tower.model.{what} cannot be the first of several stages",
+            why="its state after an event depends on how many events follow",
+            fix="train it alone with until=two_tower, or use another encoder with rotary positions",
+        )
 
 
 def build_models(config: RunConfig, schema: Schema) -> Models:

@@ -16,6 +16,7 @@ from shortlist.training.batches import LogTensors, Rows, bucketed, training_sequ
 from shortlist.training.config import TwoTowerTraining
 from shortlist.training.negatives import NegativeSampler, place_of
 from shortlist.training.retrieval import rank_metrics, retrieval_ranks
+from shortlist.training.self_play import Opponent
 
 
 class TwoTowerStage:
@@ -35,9 +36,11 @@ class TwoTowerStage:
                 f"two_tower.action_weights has {len(weights)} values for {len(log.schema.actions)} actions",
                 fix=f"give one weight for each of {', '.join(log.schema.actions)}, or none",
             )
+        self.opponent = Opponent(model, log, config.self_play)
         self.action_weights = torch.tensor((0.0, *weights), device=log.device)
 
     def batches(self, epoch: int) -> Sequence[Rows]:
+        self.opponent.begin_epoch(epoch)
         return bucketed(self.sequences.length, self.config.batch_events, (self.seed, 1, epoch))
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
@@ -52,7 +55,11 @@ class TwoTowerStage:
         query = model.query_vector(states, log.user_columns(log.event_user[event]), log.context_columns(event))
         query = query * logit_scale(model.config.retrieval_width)
         weight = self.action_weights[log.actions(event)]
-        return {"loss": self._loss(query, log.rows(event), weight / weight.sum().clamp(min=1e-9))}
+        loss = self._loss(query, log.rows(event), weight / weight.sum().clamp(min=1e-9))
+        if self.opponent.frozen is None:
+            return {"loss": loss}
+        picked = self.opponent.loss(inputs, length - 1, target, valid, query)
+        return {"loss": loss + self.config.self_play.weight * picked, "next_event": loss, "self_play": picked}
 
     def _events(self, index: Tensor) -> Tensor:
         """Event vectors [B,N,D]; each item of the batch is embedded once, however often it occurs. Padding may hold any item."""
