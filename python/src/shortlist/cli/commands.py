@@ -9,6 +9,7 @@ import typer
 from shortlist.cli.data import data
 from shortlist.cli.evaluate import evaluate
 from shortlist.cli.export import export
+from shortlist.cli.ladder import ladder
 from shortlist.cli.merge import merge
 from shortlist.cli.rank import rank
 from shortlist.cli.train import train
@@ -30,5 +31,5 @@ def main(debug: Annotated[bool, typer.Option("--debug", help="Show the stack tra
 
 
 commands.add_typer(data, name="data")
-for command in (train, merge, evaluate, export, verify, rank):
+for command in (train, merge, evaluate, ladder, export, verify, rank):
     commands.command()(command)
