@@ -6,4 +6,7 @@ ROUNDS ?= 5
 bench: build ## Service time against the graphs alone, and memory: a report in bench/reports
 	@$(PY) bench/run.py bench --model $(MODEL) --rounds $(ROUNDS) --requests $(REQUESTS)
 
-.PHONY: bench
+bench-diagnosis: setup ## Does the diagnosis name what was planted? Ten minutes of CPU
+	@$(PY) bench/diagnosis.py
+
+.PHONY: bench bench-diagnosis

@@ -6,4 +6,7 @@ RUNS ?= runs
 train: setup ## Train a recipe: make train RECIPE=ml-1m DATA=ml-1m:../shared/data/ml-1m
 	@shortlist train $(RECIPE) $(if $(DATA),--data $(DATA)) --out $(RUNS)
 
-.PHONY: train
+diagnose: setup ## Say how data is made, and write a recipe: make diagnose DATA=ml-100k:../shared/data/ml-100k
+	@shortlist diagnose $(DATA)
+
+.PHONY: train diagnose

@@ -20,19 +20,19 @@ _DRAWS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric with its 95% interval; without one (`low` is None) where the metric is no mean over requests."""
+    """A metric with its interval (95% unless said otherwise); without one (`low` is None) where the metric is no mean over requests."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
 
-def estimate_means(values: dict[str, Floats], groups: Ints, seed: int = 0) -> dict[str, Estimate]:
-    """Mean of each metric's values [T] with its interval; `groups` [T] names the user of each value."""
+def estimate_means(values: dict[str, Floats], groups: Ints, seed: int = 0, level: float = LEVEL) -> dict[str, Estimate]:
+    """Mean of each metric's values [T] with its interval of that `level`; `groups` [T] names the user of each value."""
     if not values:
         return {}
     table = np.stack([finite(name, column) for name, column in values.items()], axis=1)
-    low, high = np.quantile(_resampled_means(table, groups, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.quantile(_resampled_means(table, groups, seed), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return {name: Estimate(float(table[:, i].mean()), float(low[i]), float(high[i])) for i, name in enumerate(values)}
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from shortlist.errors import DataError
+from shortlist.evaluation.bootstrap import Estimate
 from shortlist.evaluation.result import Histogram, Result
 from shortlist.metrics.calibration import ReliabilityBins
 
@@ -128,6 +131,44 @@ def score_histogram(task: str, models: Mapping[str, Histogram]) -> str:
         axes.grid(axis="y")
         axes.legend(loc="upper right")
         return _svg(figure, f"scores {task}")
+
+
+def interval_rows(title: str, rows: Sequence[tuple[str, Estimate, float]]) -> str:
+    """One row per (name, share with its interval, threshold): blue where the whole interval lies above the threshold, a red tick."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(8.2, 0.9 + 0.34 * len(rows))
+        for place, (_, estimate, threshold) in enumerate(rows):
+            low, high = (estimate.value if end is None else end for end in (estimate.low, estimate.high))
+            color = _OURS[0] if low > threshold else _BASELINES[0]
+            axes.plot([low, high], [place, place], color=color, linewidth=2.4, solid_capstyle="butt")
+            axes.plot([estimate.value], [place], color=color, marker="o", markersize=5)
+            axes.plot([threshold, threshold], [place - 0.32, place + 0.32], color=_OURS[4], linewidth=1.2)
+        axes.axvline(0, color=_MUTED, linewidth=0.8)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows], color=_INK)
+        axes.invert_yaxis()
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        axes.set_title(title)
+        return _svg(figure, f"intervals {title}")
+
+
+def value_histogram(title: str, label: str, values: Sequence[float] | npt.NDArray[np.int64], mark: float | None = None) -> str:
+    """How values of 0 and above are spread, on a logarithmic axis; `mark` draws a line."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.4, 3.0)
+        shown = np.maximum(np.asarray(values, dtype=np.float64), 1.0)
+        edges = np.geomspace(1.0, max(2.0, float(shown.max())), 31)
+        counts, _ = np.histogram(shown, edges)
+        axes.stairs(counts / max(1, counts.sum()), edges, color=_OURS[0], fill=True, alpha=0.85)
+        if mark is not None:
+            axes.axvline(mark, color=_OURS[4], linewidth=1.2, linestyle=_STYLES[1])
+        axes.set_xscale("log")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_xlabel(label)
+        axes.set_title(title)
+        axes.grid(axis="y")
+        return _svg(figure, f"histogram {title}")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
