@@ -48,15 +48,7 @@ class OrtGraphs:
     """ONNX Runtime on the CPU, one thread per session."""
 
     def __init__(self, graphs: Mapping[str, bytes]) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        self._sessions = {}
-        for name, data in graphs.items():
-            try:
-                self._sessions[name] = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            except Exception as error:
-                raise ExportError(f"graph {name} cannot be loaded by ONNX Runtime {onnxruntime.__version__}", why=str(error)) from error
+        self._sessions = {name: ort_session(data, name) for name, data in graphs.items()}
         shape = next(value.shape for value in self._sessions["history_encoder"].get_inputs() if value.name == "past_keys")
         self.cache_shape = (int(shape[1]), int(shape[2]), int(shape[4]))
 
@@ -69,3 +61,14 @@ class OrtGraphs:
         except Exception as error:
             shapes = {key: list(value.shape) for key, value in feeds.items()}
             raise ExportError(f"graph {name} failed with inputs {shapes}", why=str(error)) from error
+
+
+def ort_session(data: bytes, name: str = "") -> onnxruntime.InferenceSession:
+    """A graph in ONNX Runtime on the CPU with one thread. Raises ExportError."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ExportError(f"graph {name} cannot be loaded by ONNX Runtime {onnxruntime.__version__}", why=str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.metadata import version
 
 import numpy as np
@@ -9,9 +10,10 @@ import onnx
 import pytest
 
 from shortlist.errors import ExportError
-from shortlist.export import onnx_export, reader, writer
-from shortlist.export.backends import OrtGraphs
+from shortlist.export import laws, onnx_export, reader, writer
+from shortlist.export.backends import OrtGraphs, TorchGraphs, ort_session
 from shortlist.export.manifest import GRAPHS
+from shortlist.models.encoder import Kind
 from shortlist.schema import Column, Op, Schema
 from shortlist.testing.contracts import assert_independent
 from shortlist.testing.toy import ToyModelConfig, toy_models
@@ -74,3 +76,26 @@ def test_the_smallest_schema_exports() -> None:
     schema = Schema(item_id="string", user=(), context=(), item=(item,), actions=("view",), tasks=("click",))
     graphs = onnx_export.export_graphs(toy_models(schema, ToyModelConfig(layers=1, heads=1)))
     assert_independent(OrtGraphs(graphs), schema)
+
+
+@pytest.mark.parametrize("encoder", ["ligr", "hstu"])
+def test_every_encoder_of_the_two_tower_exports(encoder: Kind) -> None:
+    """PyTorch and ONNX Runtime agree for one and for several requests, with and without padding."""
+    columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abcdefghi"), in_history=True),)
+    schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",), history_max_events=20)
+    models = toy_models(schema, ToyModelConfig(encoder=encoder))
+    session = ort_session(onnx_export.export_graph("query_encoder", models))
+    rng = np.random.default_rng(0)
+    for batch, count in ((1, 1), (3, 20), (2, 9)):
+        inputs = laws.random_history(schema, batch, count, rng.integers(0, count + 1, batch), rng)
+        expected = TorchGraphs(models).run("query_encoder", inputs)["query_vectors"]
+        np.testing.assert_allclose(session.run(None, inputs)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_time_bias_is_refused() -> None:
+    columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abc"), in_history=True),)
+    schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",))
+    models = toy_models(schema, ToyModelConfig(encoder="hstu"))
+    timed = dataclasses.replace(models.two_tower.config, time_bias=True)
+    with pytest.raises(ExportError, match="takes no event times"):
+        onnx_export.export_graph("query_encoder", dataclasses.replace(models, two_tower=timed.build(schema)))

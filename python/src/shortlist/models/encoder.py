@@ -100,7 +100,7 @@ class Encoder(nn.Module):
         elif self.config.time_bias:
             raise ConfigError("the encoder has a time bias, but no times were given", fix="give the events' times, or switch time_bias off")
         earlier = (place.unsqueeze(-1) >= place).to(self.start.dtype)
-        return self.bias(len(place), time), earlier
+        return self.bias(place, time), earlier
 
     def _run(self, block: Callable[..., Tensor], x: Tensor, *context: object) -> Tensor:
         if self.config.checkpointing and self.training:

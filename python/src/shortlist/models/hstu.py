@@ -21,10 +21,9 @@ class RelativeBias(nn.Module):
         self.position = nn.Parameter(torch.zeros(max_events + 1))
         self.time = nn.Parameter(torch.zeros(TIME_BUCKETS)) if time else None
 
-    def forward(self, count: int, time: Tensor | None) -> Tensor:
-        """[1 or B,N,N] for `count` = N positions and their times [B,N] in seconds; entry i,j is how i sees j."""
-        place = torch.arange(count, device=self.position.device)
-        distance = (place.unsqueeze(-1) - place).clamp(min=0, max=len(self.position) - 1)
+    def forward(self, place: Tensor, time: Tensor | None) -> Tensor:
+        """[1 or B,N,N] for positions [N] and their times [B,N] in seconds; entry i,j is how i sees j."""
+        distance = (place.unsqueeze(-1) - place).clamp(min=0, max=self.position.shape[0] - 1)
         bias = self.position[distance].unsqueeze(0)
         if self.time is not None and time is not None:
             bias = bias + self.time[time_bucket(time.unsqueeze(-1) - time.unsqueeze(-2))]

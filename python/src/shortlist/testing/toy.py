@@ -21,6 +21,7 @@ from shortlist.export.release import ReleasePlan, export_release
 from shortlist.export.tables import Neighbours, PopularLists
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.models.cooccurrence import Cooccurrence, CooccurrenceConfig
+from shortlist.models.encoder import Kind
 from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.models.preranker import PrerankerConfig
 from shortlist.models.ranker import RankerConfig
@@ -39,13 +40,14 @@ class ToyModelConfig:
     heads: int = 2
     scale: float = 1.0
     seed: int = 0
+    encoder: Kind = "sasrec"  # of the two-tower
 
 
 def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: EncodedLog | None = None) -> FunnelModels:
     """Untrained models whose scores differ by much more than the tolerance; numbers are standardised by `log` when given."""
     config = config or ToyModelConfig()
     torch.manual_seed(config.seed)
-    tower = TwoTowerConfig(width=config.width, retrieval_width=config.retrieval_width, layers=1, heads=1)
+    tower = TwoTowerConfig(width=config.width, retrieval_width=config.retrieval_width, layers=1, heads=1, encoder=config.encoder)
     ranker = RankerConfig(width=config.width, layers=config.layers, heads=config.heads)
     models = FunnelModels(
         schema,
