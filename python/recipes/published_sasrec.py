@@ -1,4 +1,4 @@
-"""SASRec as published (arXiv 1808.09781): binary cross-entropy with one negative per position. A check of the protocol, not a model to ship."""
+"""SASRec as published (arXiv 1808.09781): binary cross-entropy, one negative per position. A check of the protocol, not a model to ship."""
 
 from __future__ import annotations
 
