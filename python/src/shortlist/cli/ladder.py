@@ -55,7 +55,7 @@ def ladder_table(steps: list[Step], split: str) -> Table:
     costs = split == "validation"
     shown = ("hr@10", "ndcg@10", "recall@100", "mrr") if costs else ("hr@10", "ndcg@10", "recall@100", "mrr", "coverage@10", "novelty@10")
     table.add_column("rung")
-    for name in (*shown, *(("tried", "fit s", "MiB") if costs else ())):
+    for name in (*shown, *(("tried", "fit s", "CPU s", "MiB") if costs else ())):
         table.add_column(name, justify="right")
     for step in steps:
         cells = []
@@ -65,6 +65,7 @@ def ladder_table(steps: list[Step], split: str) -> Table:
             cells.append(f"{estimate.value:.4f}{spread}" if name != "novelty@10" else f"{estimate.value:.2f}")
         if costs:
             memory = step.record["memory_mib"]
-            cells += [str(step.record["tried"]), f"{step.record['fit_seconds']:.1f}", "" if memory is None else f"{memory:.0f}"]
+            seconds = (f"{step.record[name]:.1f}" for name in ("fit_seconds", "fit_cpu_seconds"))
+            cells += [str(step.record["tried"]), *seconds, "" if memory is None else f"{memory:.0f}"]
         table.add_row(step.name, *cells)
     return table
