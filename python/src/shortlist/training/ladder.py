@@ -19,18 +19,21 @@ import torch
 from shortlist.data.dataset import EncodedLog
 from shortlist.data.splits import times_are_ranks
 from shortlist.models.two_tower import TwoTower
+from shortlist.training import checkpoint
 from shortlist.training.batches import LogTensors, Rows, bucketed, target_histories
 from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import RunConfig, override
 from shortlist.training.cross import CrossCounters
 from shortlist.training.ladder_spaces import NO_CLOCK, SPACES, fitter
 from shortlist.training.retrieval import catalog_vectors, first_meetings, query_at, rank_metrics, score_ranks
-from shortlist.training.run import Training, begin, build_models, load_run, read_record, train_config
+from shortlist.training.run import build_models, load_run, read_record, train_config
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.search import Space, sweep
 from shortlist.training.source import Source
 from shortlist.training.usage import Usage, measured
 
+# The form of the papers, which alone BERT4Rec has.
+_TIED = {"two_tower.model.towers": "tied", "two_tower.model.positions": "learned"}
 METRIC = "ndcg@10"  # what settings are chosen by, and the table's order
 
 
@@ -120,20 +123,19 @@ def _quality(ground: Ground, fit_one: Callable[[Any], Scorer]) -> Callable[[Any]
 
 def retriever(name: str, overrides: Mapping[str, str], missing: Callable[[Source], str] = lambda source: "") -> Rung:
     """The recipe's two-tower alone with overrides; it trains on all training events, since no later stage needs fresh ones."""
-    changes = {"fresh_share": "0", **overrides}
+    changes = {"until": "two_tower", "fresh_share": "0", **overrides}
 
     def settings(source: Source) -> dict[str, Any] | str:
         return missing(source) or dict(changes)
 
     def fit(ground: Ground) -> Fitted:
-        config = override(dataclasses.replace(ground.config, name=name), changes)
-        folder = ground.folder / name
+        config: RunConfig = override(dataclasses.replace(ground.config, name=name), changes)
         with measured() as usage:
-            record = begin(folder, config, ground.source)
-            models = build_models(config, ground.source.log.schema)
-            Training(folder, config, ground.source, ground.tensors, models, record).run_retriever()
-        usage.seconds = float(read_record(folder)["stages"]["two_tower"]["seconds"])  # all of it, where it was interrupted
-        return Fitted(TwoTowerScorer(models.two_tower, ground.tensors), usage, dict(changes))
+            folder = train_config(config, ground.source, ground.folder)
+        usage.seconds = _stage_seconds(read_record(folder))
+        model = build_models(config, ground.source.log.schema).two_tower
+        checkpoint.load_model(folder / "two_tower.safetensors", model)
+        return Fitted(TwoTowerScorer(model.to(ground.tensors.device), ground.tensors), usage, dict(changes))
 
     return Rung(name=name, family="two-tower", baseline=False, fit=fit, settings=settings)
 
@@ -145,7 +147,7 @@ def cascade(name: str) -> Rung:
         with measured() as usage:
             folder = train_config(dataclasses.replace(ground.config, name=name), ground.source, ground.folder)
         run = load_run(folder)
-        usage.seconds = sum(float(stage["seconds"]) for stage in run.record["stages"].values())
+        usage.seconds = _stage_seconds(run.record)
         for model in (run.models.two_tower, run.models.preranker, run.models.ranker):
             model.to(ground.tensors.device)
         cross = CrossCounters(ground.source.log, ground.source.split)
@@ -161,15 +163,28 @@ def cascade(name: str) -> Rung:
     return Rung(name=name, family="funnel", baseline=False, fit=fit, settings=lambda source: {})
 
 
+def _stage_seconds(record: Mapping[str, Any]) -> float:
+    """Seconds of all stages of a run, also of those before it was interrupted."""
+    return round(sum(float(stage["seconds"]) for stage in record["stages"].values()), 3)
+
+
 def rungs() -> list[Rung]:
     """All rungs, cheapest first."""
+
+    def encoder(kind: str) -> dict[str, str]:
+        return {"two_tower.model.encoder": kind}
+
+    def no_clock(source: Source) -> str:
+        return NO_CLOCK if times_are_ranks(source.log) else ""
+
     return [
         *(counted(name, family, space) for name, (family, space) in SPACES.items()),
-        *(retriever(encoder, {"two_tower.model.encoder": encoder}) for encoder in ("sasrec", "ligr", "hstu")),
-        retriever(
-            "hstu-time",
-            {"two_tower.model.encoder": "hstu", "two_tower.model.time_bias": "true"},
-            lambda source: NO_CLOCK if times_are_ranks(source.log) else "",
+        retriever("bert4rec", {**_TIED, **encoder("bert4rec"), "two_tower.loss": "full_softmax"}),
+        *(retriever(kind, encoder(kind)) for kind in ("sasrec", "ligr", "hstu")),
+        retriever("hstu-time", {**encoder("hstu"), "two_tower.model.time_bias": "true"}, no_clock),
+        *(
+            retriever(f"sasrec-{loss.replace('_', '-')}", {**encoder("sasrec"), "two_tower.loss": loss})
+            for loss in ("full_softmax", "gbce")
         ),
         cascade("cascade"),
     ]

@@ -14,6 +14,7 @@ from shortlist.data.splits import by_time, leave_one_out
 from shortlist.models.cooccurrence import Cooccurrence, CooccurrenceConfig
 from shortlist.models.ials import Ials, IalsConfig
 from shortlist.models.popularity import Popularity, PopularityConfig
+from shortlist.training.config import Optimisation, PrerankerTraining, RankerTraining, RunConfig, TwoTowerTraining, override
 from shortlist.training.ladder import rungs
 from shortlist.training.ladder_spaces import NO_CLOCK, SPACES, fitter
 from shortlist.training.search import Space
@@ -34,7 +35,25 @@ def test_every_rung_has_its_own_name_and_says_what_it_is_made_of(market: Source)
     assert {rung.name for rung in rungs() if rung.baseline} == set(SPACES)
     settings = {rung.name: rung.settings(market) for rung in rungs()}
     assert not [name for name, made_of in settings.items() if isinstance(made_of, str)]  # a marketplace allows all
-    assert settings["hstu"] == {"fresh_share": "0", "two_tower.model.encoder": "hstu"}
+    assert settings["hstu"] == {"until": "two_tower", "fresh_share": "0", "two_tower.model.encoder": "hstu"}
+
+
+def test_overrides_make_valid_configurations(market: Source) -> None:
+    unused = Optimisation(epochs=1)
+    config = RunConfig(
+        name="tiny",
+        data="marketplace",
+        two_tower=TwoTowerTraining(optimisation=unused),
+        preranker=PrerankerTraining(optimisation=unused),
+        ranker=RankerTraining(optimisation=unused),
+    )
+    for rung in rungs():
+        if rung.family == "two-tower":
+            changes = rung.settings(market)
+            assert isinstance(changes, dict)
+            changed = override(config, changes)
+            assert (changed.until, changed.fresh_share) == ("two_tower", 0)
+            assert changed.two_tower.model.encoder == rung.name.partition("-")[0]
 
 
 def test_spaces_hold_valid_settings_and_start_inside(market: Source) -> None:

@@ -131,10 +131,6 @@ class Training:
             self._stage(stage, model, optimisation)
         self.finish()
 
-    def run_retriever(self) -> None:
-        """The first stage alone, to compare retrievers; the run stays incomplete."""
-        self._stage(*next(self.stages()))
-
     def stages(self) -> Iterator[tuple[Stage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
         config, models, split = self.config, self.models, self.source.split
