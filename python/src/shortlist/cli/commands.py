@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from shortlist.cli.compare import compare
 from shortlist.cli.data import data
 from shortlist.cli.diagnose import diagnose
 from shortlist.cli.evaluate import evaluate
@@ -32,5 +33,5 @@ def main(debug: Annotated[bool, typer.Option("--debug", help="Show the stack tra
 
 
 commands.add_typer(data, name="data")
-for command in (diagnose, train, merge, evaluate, ladder, export, verify, rank):
+for command in (diagnose, train, merge, evaluate, compare, ladder, export, verify, rank):
     commands.command()(command)

@@ -18,7 +18,7 @@ from shortlist.evaluation.result import Result, SliceResult
 from shortlist.evaluation.scorer import Retriever, Scorer, in_chunks, score_catalog, seen_items, users_of
 from shortlist.evaluation.slices import target_slices, training_counts
 from shortlist.metrics.coverage import catalog_coverage
-from shortlist.metrics.diversity import intra_list_diversity
+from shortlist.metrics.diversity import intra_list_diversity, multi_hot
 from shortlist.metrics.hits import hits_at_k
 from shortlist.metrics.mrr import reciprocal_rank
 from shortlist.metrics.ndcg import ndcg_at_k
@@ -26,11 +26,14 @@ from shortlist.metrics.novelty import novelty
 from shortlist.metrics.order import order_keys, ranks_in_lists, target_ranks, top_k
 from shortlist.metrics.popularity_bias import mean_popularity_rank, popularity_lift
 from shortlist.metrics.recall import recall_at_k
+from shortlist.metrics.value import checked_values, value_at_k
+from shortlist.schema import Op
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 LIST_LENGTH = 10  # of the lists that coverage, novelty, diversity and bias look at
+_MOST_CATEGORIES = 2_000  # of a column that says what an item is like
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,18 @@ def evaluate_ranked(
     item_vectors: npt.ArrayLike | None = None,
     baseline: bool = False,
 ) -> Result:
-    """Metrics of ranks, with intervals and slices; with lists also coverage, novelty, bias and, given vectors [I,V], diversity."""
+    """Metrics of ranks, with intervals and slices; with lists also coverage, novelty, bias and, given vectors [I,V], diversity.
+
+    Where the log has values of the targets, also what was found in money (`shortlist.metrics.value`).
+    """
     users = users_of(log, ranked.targets)
     values = ranking_values(ranked.ranks, ks)
     metrics = estimate_means(values, users)
+    worth, weights = log.value[ranked.targets].astype(np.float64), {}
+    if worth.any():
+        found, weighted = _value_values(ranked.ranks, worth, values, ks)
+        metrics |= estimate_means(found, users) | estimate_means(weighted, users, weights=worth)
+        values, weights = values | found | weighted, dict.fromkeys(weighted, worth)
     if ranked.lists is not None:
         lists = ranked.lists[:, :LIST_LENGTH]
         beyond = _list_values(log, split, lists, item_vectors)
@@ -90,7 +101,7 @@ def evaluate_ranked(
         name: SliceResult(int(mask.sum()), estimate_means({metric: values[metric][mask] for metric in ranking_names(ks)}, users[mask]))
         for name, mask in target_slices(log, split, ranked.targets).items()
     }
-    return Result(model, split_name, len(ranked.targets), metrics, slices, baseline, values=values, groups=users)
+    return Result(model, split_name, len(ranked.targets), metrics, slices, baseline, values=values, weights=weights, groups=users)
 
 
 def ranking_values(ranks: Ints, ks: Sequence[int]) -> dict[str, Floats]:
@@ -107,6 +118,20 @@ def ranking_values(ranks: Ints, ks: Sequence[int]) -> dict[str, Floats]:
 
 def ranking_names(ks: Sequence[int]) -> list[str]:
     return list(ranking_values(np.ones(1, dtype=np.int64), ks))
+
+
+def content_vectors(log: EncodedLog) -> Floats | None:
+    """What each item is, [I,V]: the categories of its vocabulary columns, for a diversity that no model defines. None without any."""
+    kinds = (Op.VOCABULARY, Op.VOCABULARY_LIST)
+    columns = [column for column in log.schema.item if column.op in kinds and column.cardinality <= _MOST_CATEGORIES]
+    return np.concatenate([multi_hot(log.items[c.name], c.cardinality) for c in columns], axis=1) if columns else None
+
+
+def _value_values(ranks: Ints, worth: Floats, values: dict[str, Floats], ks: Sequence[int]) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Metrics of every request [T] in money, and those whose mean is weighted by it."""
+    worth, short = checked_values(worth), [k for k in ks if k <= LIST_LENGTH]
+    found = {f"value@{k}": value_at_k(ranks, worth, k) for k in short}
+    return found, {f"value_{name}@{k}": values[f"{name}@{k}"] for k in short for name in ("hr", "ndcg")}
 
 
 def _list_values(log: EncodedLog, split: Split, lists: Ints, item_vectors: npt.ArrayLike | None) -> dict[str, Floats]:

@@ -71,12 +71,26 @@ def test_metrics_by_hand_with_slices_and_list_metrics() -> None:
     assert result.metrics["coverage@10"].value == 0.5
     assert result.metrics["diversity@10"].value == pytest.approx(1)
     assert "popularity_lift@10" not in result.metrics  # no target was met in training
-    assert set(result.slices) == {"short_history", "new_item", "tail_item"}
+    assert {name for name in result.slices if "=" not in name} == {"short_history", "new_item", "tail_item"}
+    assert sum(part.targets for name, part in result.slices.items() if name.startswith("gender=")) == 3
+    assert not any(name.startswith("value") for name in result.metrics)  # the log has none
     assert result.slices["new_item"].targets == 3
     low, high = result.metrics["mrr"].low, result.metrics["mrr"].high
     assert low is not None
     assert high is not None
     assert 1 / 3 <= low < result.metrics["mrr"].value < high <= 1
+
+
+def test_money_is_counted_where_the_log_has_values() -> None:
+    log = encoded_log([[0, 1, 2, 3], [0, 1, 2, 4], [0, 2, 1, 5]], items=6)
+    log.value[log.ptr[1:] - 1] = [10, 0, 30]
+    split = leave_one_out(log)
+    result = evaluate_ranked("fixed", log, split, Ranked(split.test, np.array([1, 2, 11])))
+    assert result.metrics["value@10"].value == pytest.approx(10 / 3)
+    assert result.metrics["value_hr@10"].value == pytest.approx(10 / 40)
+    assert result.metrics["value_ndcg@10"].value == pytest.approx(10 / 40)
+    low, high = result.metrics["value_hr@10"].low, result.metrics["value_hr@10"].high
+    assert (low, high) == (0, 1)  # two users paid: a draw may hold one of them alone
 
 
 def test_slices_are_what_they_say() -> None:

@@ -40,7 +40,7 @@ def _beats(model: Result, baseline: Result, metric: str) -> Gate:
                 fix="use one of them",
             )
     ours, theirs = model.metrics[metric].value, baseline.metrics[metric].value
-    difference = paired_difference(model.values[metric], baseline.values[metric], model.groups)
+    difference = paired_difference(model.values[metric], baseline.values[metric], model.groups, weights=model.weights.get(metric))
     detail = (
         f"{metric} {ours:.4f} against {theirs:.4f} of {baseline.model} on {model.targets} {model.split} requests: "
         f"difference {difference.value:+.4f}, 95% interval {difference.low:+.4f} to {difference.high:+.4f}"

@@ -1,4 +1,7 @@
-"""Plots of the report as SVG texts, without global state: the same input gives the same bytes. Blue is ours, grey a baseline."""
+"""Plots of the reports as SVG texts, without global state: the same input gives the same bytes. Blue is ours, grey a baseline.
+
+Colours become the page's CSS variables, so that a plot follows its light and dark themes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from shortlist.metrics.calibration import ReliabilityBins
 
 _INK, _MUTED, _GRID = "#0f172a", "#64748b", "#e2e8f0"
 _OURS = ("#1d4ed8", "#b45309", "#047857", "#7c3aed", "#be123c", "#0e7490")
-_BASELINES = ("#94a3b8", "#64748b", "#cbd5e1", "#475569")
+_BASELINES = ("#94a3b8", "#78716c", "#b8c0cc", "#475569")
+_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _GRID: "--line"}
+_VARIABLES |= {color: f"--ours{index}" for index, color in enumerate(_OURS)}
+_VARIABLES |= {color: f"--baseline{index}" for index, color in enumerate(_BASELINES)}
 _STYLES = ((0, ()), (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: small, sharp and searchable
@@ -45,30 +51,47 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class TrainingCurves:
-    """A validation metric over training: lines name -> (steps, values), and the baselines' values to draw as levels."""
+class Curve:
+    """A metric over training steps. Curves of one label are seeds of one thing: they share a colour."""
 
+    label: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class TrainingCurves:
+    """A validation metric over the training of a stage, and the baselines' values to draw as levels."""
+
+    stage: str
     metric: str
-    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    curves: Sequence[Curve]
     baselines: Mapping[str, float] = field(default_factory=dict)
 
 
-def training_curves(curves: TrainingCurves) -> str:
+def training_curves(plot: TrainingCurves) -> str:
     """The metric by training step; a model is worth something where its line is above the levels."""
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(7.2, 3.4)
-        for (name, (steps, values)), color in zip(curves.lines.items(), _cycle(_OURS, len(curves.lines)), strict=True):
+        figure, axes = _figure(7.2, 3.2)
+        labels = list(dict.fromkeys(curve.label for curve in plot.curves))
+        colors = dict(zip(labels, _cycle(_OURS, len(labels)), strict=True))
+        named = set()
+        for curve in plot.curves:
+            steps, values = curve.steps, curve.values
             if len(steps) != len(values) or len(steps) == 0:
-                raise DataError(f"curve {name!r} has {len(steps)} steps and {len(values)} values", why="each value needs its step")
-            axes.plot(steps, values, color=color, linewidth=1.8, label=name, marker="o" if len(steps) < 3 else None)
-        for index, (name, value) in enumerate(curves.baselines.items()):
+                raise DataError(f"curve {curve.label!r} has {len(steps)} steps and {len(values)} values", why="each value needs its step")
+            label = "_nolegend_" if curve.label in named else curve.label
+            named.add(curve.label)
+            axes.plot(steps, values, color=colors[curve.label], linewidth=1.8, label=label, marker="o" if len(steps) < 3 else None)
+        for index, (name, value) in enumerate(plot.baselines.items()):
             style = _STYLES[1 + index % (len(_STYLES) - 1)]
-            axes.axhline(value, color=_BASELINES[index % len(_BASELINES)], linewidth=1.4, linestyle=style, label=f"{name} {value:.3f}")
+            color = _BASELINES[index % len(_BASELINES)]
+            axes.axhline(value, color=color, linewidth=1.4, linestyle=style, label=f"{name} {value:.3f}")
         axes.set_xlabel("training step")
-        axes.set_title(f"{curves.metric} on validation")
+        axes.set_title(f"{plot.stage}: {plot.metric} on validation")
         axes.grid(axis="y")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return _svg(figure, f"curves {curves.metric}")
+        return _svg(figure, f"curves {plot.stage} {plot.metric}")
 
 
 def metric_bars(results: Sequence[Result], metric: str) -> str:
@@ -94,6 +117,51 @@ def metric_bars(results: Sequence[Result], metric: str) -> str:
         axes.tick_params(length=0)
         axes.set_title(metric)
         return _svg(figure, f"bars {metric}")
+
+
+def slice_bars(results: Sequence[Result], metric: str, slices: Sequence[str]) -> str:
+    """The metric in each slice: a group of bars with their 95% intervals, one bar per model in the order given."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(5.6, 0.9 + len(slices) * (0.2 + 0.17 * len(results)))
+        pitch = 0.84 / len(results)
+        ours = iter(_cycle(_OURS, len(results)))
+        grey = iter(_cycle(_BASELINES, len(results)))
+        for index, result in enumerate(results):
+            color = next(grey) if result.baseline else next(ours)
+            found = [(at, result.slices[name].metrics[metric]) for at, name in enumerate(slices) if name in result.slices]
+            places = [at - 0.42 + pitch * (index + 0.5) for at, _ in found]
+            axes.barh(places, [estimate.value for _, estimate in found], height=0.92 * pitch, color=color, label=result.model)
+            for place, (_, estimate) in zip(places, found, strict=True):
+                if estimate.low is not None and estimate.high is not None:
+                    axes.plot([estimate.low, estimate.high], [place, place], color=_INK, linewidth=0.9, solid_capstyle="butt")
+        sizes = {name: part.targets for result in results for name, part in result.slices.items()}
+        axes.set_yticks(range(len(slices)), [f"{name}\n{sizes[name]:,} targets" for name in slices], color=_INK)
+        axes.set_ylim(len(slices) - 0.45, -0.55)
+        axes.set_xlim(left=0)
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        axes.set_title(f"{metric} by slice")
+        figure.legend(loc="outside lower left", ncols=4, handlelength=1.2, columnspacing=1.2)
+        return _svg(figure, f"slices {metric} {' '.join(slices)}")
+
+
+def difference_plot(title: str, differences: Mapping[str, Estimate]) -> str:
+    """Differences from a base with their 95% intervals; one that leaves the line at 0 out is no noise."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(7.2, 0.9 + 0.32 * len(differences))
+        axes.axvline(0, color=_MUTED, linewidth=1)
+        for place, estimate in enumerate(differences.values()):
+            sure = estimate.low is not None and estimate.high is not None and not estimate.low <= 0 <= estimate.high
+            color = (_OURS[2] if estimate.value > 0 else _OURS[4]) if sure else _MUTED
+            if estimate.low is not None and estimate.high is not None:
+                axes.plot([estimate.low, estimate.high], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")
+            axes.plot([estimate.value], [place], color=color, marker="o", markersize=5)
+        axes.set_yticks(range(len(differences)), list(differences), color=_INK)
+        axes.set_ylim(len(differences) - 0.5, -0.5)
+        axes.grid(axis="x")
+        axes.tick_params(length=0)
+        axes.set_title(title)
+        return _svg(figure, f"differences {title}")
 
 
 def reliability_plot(task: str, models: Mapping[str, ReliabilityBins]) -> str:
@@ -186,4 +254,7 @@ def _svg(figure: Figure, name: str) -> str:
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace("'DejaVu Sans'", "Helvetica, Arial, sans-serif")
+    text = text[text.index("<svg") :].replace("'DejaVu Sans'", "Helvetica, Arial, sans-serif")
+    for color, variable in _VARIABLES.items():
+        text = text.replace(color, f"var({variable})")
+    return text

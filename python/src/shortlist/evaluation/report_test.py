@@ -11,8 +11,9 @@ import pytest
 from shortlist.errors import DataError
 from shortlist.evaluation.bootstrap import Estimate
 from shortlist.evaluation.cascade import StageCut
+from shortlist.evaluation.costs import StageCost
 from shortlist.evaluation.gates import Gate
-from shortlist.evaluation.plots import TrainingCurves, metric_bars, reliability_plot, score_histogram, training_curves
+from shortlist.evaluation.plots import Curve, TrainingCurves, metric_bars, reliability_plot, score_histogram, training_curves
 from shortlist.evaluation.report import Report, to_html, to_json, to_markdown, write_report
 from shortlist.evaluation.result import Histogram, Result, SliceResult
 from shortlist.evaluation.tables import metric_tables, slice_tables
@@ -45,27 +46,28 @@ def sample_report() -> Report:
         facts={"data set": "sample & co"},
         gates=[Gate("two_tower beats popularity", True, "0.2 against 0.1"), Gate("other", False, "worse")],
         cuts=[StageCut("retrieval", 500, 0.8, 0.8)],
-        curves=[TrainingCurves("ndcg@10", {"two_tower": ([0, 10], [0.1, 0.2])}, {"popularity": 0.1})],
+        curves=[TrainingCurves("two_tower", "ndcg@10", [Curve("two_tower", [0, 10], [0.1, 0.2])], {"popularity": 0.1})],
+        costs=[StageCost("two_tower", 125.0, 5, 3, 1234, 5678.9)],
         notes=["Mind the gap."],
     )
 
 
 def test_tables_put_baselines_first_and_mark_the_best() -> None:
     tables = metric_tables(sample_report().results)
-    assert [table.title for table in tables] == ["Full ranking (test)", "Impressions, click (test)"]
-    assert [row.model for row in tables[0].rows] == ["popularity", "two_tower"]
-    assert [row.best for row in tables[0].rows] == [[False, True], [True, False]]
-    assert tables[1].columns == ["auc", "log_loss"]
+    assert [table.title for table in tables] == ["Full ranking (test)", "Beyond relevance (test)", "Impressions, click (test)"]
+    assert [row.label for row in tables[0].rows] == ["popularity", "two_tower"]
+    assert [[cell.mark for cell in row.cells] for row in tables[0].rows] == [[""], ["best"]]
+    assert [[cell.mark for cell in row.cells] for row in tables[1].rows] == [["best"], [""]]
+    assert tables[2].columns == ["auc", "log_loss"]
     (slices,) = slice_tables(sample_report().results, "ndcg@10")
-    assert slices.columns == ["all (1,234)", "tail_item (20)"]
+    assert [row.label for row in slices.rows] == ["all (1,234)", "tail_item (20)"]
+    assert slices.columns == ["two_tower"]  # the only one with slices
 
 
 def test_markdown_is_the_table() -> None:
     text = to_markdown(sample_report())
-    assert (
-        "| model | ndcg@10 | coverage@10 |\n|---|---:|---:|\n| popularity | 0.1000 | **0.7000** |\n| two_tower | **0.2000** | 0.5000 |"
-        in text
-    )
+    assert "| model | ndcg@10 |\n|---|---:|\n| popularity | 0.1000 |\n| two_tower | **0.2000** |" in text
+    assert "| two_tower | 2 min 05 s | 5 | 3 | 1,234 | 5,679 |  |  |" in text
     assert "- FAILED: other. worse" in text
     assert "| retrieval | 500 | 0.8000 | 0.8000 |" in text
 
@@ -78,6 +80,9 @@ def test_json_has_every_number_and_no_nan(tmp_path: Path) -> None:
     assert content["results"][0]["metrics"]["ndcg@10"] == {"value": 0.2, "low": 0.15, "high": 0.25}
     assert content["results"][0]["slices"]["tail_item"]["targets"] == 20
     assert sum(content["results"][2]["reliability"]["click"]["count"]) == 200
+    assert content["format"] == "shortlist.evaluation/1"
+    assert content["curves"][0]["curves"] == [{"label": "two_tower", "steps": [0, 10], "values": [0.1, 0.2]}]
+    assert content["costs"][0]["events_per_second"] == 5678.9
     with pytest.raises(ValueError, match="JSON compliant"):
         to_json(Report("bad", [Result("x", "test", 1, {"mrr": Estimate(float("nan"))})]))
 
@@ -88,7 +93,8 @@ def test_html_is_one_page_that_needs_nothing_and_escapes_what_it_shows() -> None
     assert "sample &amp; co" in page
     assert "<sample>" not in page
     assert not re.search(r"<(script|link|img|iframe)\b|url\(\s*['\"]?http|@import|<\?xml", page)
-    assert page.count("<svg") == 4  # bars, curves, reliability, scores
+    assert page.count("<svg") == 5  # bars, slices, curves, reliability, scores
+    assert not re.search(r"(fill|stroke): ?#", re.sub(r"<style.*?</style>", "", page, flags=re.DOTALL))  # plots follow the page's theme
     for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
         ElementTree.fromstring(svg)
 
@@ -98,9 +104,9 @@ def test_the_same_report_gives_the_same_bytes() -> None:
 
 
 def test_plots_draw_what_they_are_given() -> None:
-    curves = training_curves(TrainingCurves("mrr", {"a": ([1, 2], [0.1, 0.2])}, {"popularity": 0.125}))
+    curves = training_curves(TrainingCurves("two_tower", "mrr", [Curve("a", [1, 2], [0.1, 0.2])], {"popularity": 0.125}))
     assert "popularity 0.125" in curves
-    assert "mrr on validation" in curves
+    assert "two_tower: mrr on validation" in curves
     assert "0.2000" in metric_bars(sample_report().results, "ndcg@10")
     assert "perfect" in reliability_plot("click", {"ranker": bins()})
     rare = ReliabilityBins(np.array([10, 10]), np.array([0.001, 0.01]), np.array([0.0, 0.02]))
@@ -114,4 +120,4 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="'mrr'"):
         metric_bars(sample_report().results, "mrr")
     with pytest.raises(DataError, match="2 steps and 1 values"):
-        training_curves(TrainingCurves("mrr", {"a": ([1, 2], [0.1])}))
+        training_curves(TrainingCurves("two_tower", "mrr", [Curve("a", [1, 2], [0.1])]))

@@ -27,7 +27,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Result:
-    """Metrics of a model, over `targets` requests. `values` keeps the metrics of every request for paired comparisons."""
+    """Metrics of a model, over `targets` requests.
+
+    `values` keeps the metrics of every request for paired comparisons; a metric with `weights` is a weighted mean of them.
+    """
 
     model: str
     split: str
@@ -38,4 +41,5 @@ class Result:
     reliability: dict[str, ReliabilityBins] = field(default_factory=dict)  # task -> bins
     scores: dict[str, Histogram] = field(default_factory=dict)  # task -> predicted probabilities
     values: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False)  # metric -> [T]
+    weights: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict, repr=False)  # metric -> [T]
     groups: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64), repr=False)  # user of each target [T]

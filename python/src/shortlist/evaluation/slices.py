@@ -1,4 +1,4 @@
-"""Groups of targets whose quality an average hides: newcomers, short histories, items of the tail."""
+"""Groups of targets whose quality an average hides: newcomers, short histories, items of the tail, and each kind of user."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy.typing as npt
 from shortlist.data.dataset import EncodedLog, Split
 from shortlist.data.splits import training_mask
 from shortlist.evaluation.scorer import users_of
+from shortlist.schema import Op
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 SHORT_HISTORY = 10
 HEAD_SHARE = 0.2
+USER_VALUES = 12  # columns of users with more values would make slices too small to tell anything
 
 
 def training_counts(log: EncodedLog, split: Split) -> Ints:
@@ -25,7 +27,8 @@ def target_slices(log: EncodedLog, split: Split, targets: Ints) -> dict[str, Mas
     """Masks [T] of the slices that have a target.
 
     new_user: the model was not trained on this user. short_history: fewer than 10 events before the target. new_item: the target's item
-    has no training event. head_item, tail_item: it is among the 20% most popular items of the catalog, or not.
+    has no training event. head_item, tail_item: it is among the 20% most popular items of the catalog, or not. <column>=<value>: users
+    with this value of a vocabulary column of at most 12 values; <column>=unknown: with none of them.
     """
     user = users_of(log, targets)
     counts = training_counts(log, split)
@@ -40,4 +43,8 @@ def target_slices(log: EncodedLog, split: Split, targets: Ints) -> dict[str, Mas
         "head_item": head[item],
         "tail_item": ~head[item],
     }
+    for column in log.schema.user:
+        if column.op is Op.VOCABULARY and len(column.vocabulary) <= USER_VALUES:
+            encoded = log.users[column.name][user]
+            slices |= {f"{column.name}={value}": encoded == place for place, value in enumerate(("unknown", *column.vocabulary))}
     return {name: mask for name, mask in slices.items() if mask.any()}
