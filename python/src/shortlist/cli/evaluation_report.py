@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shortlist.cli.impressions import impression_results
 from shortlist.errors import ConfigError
 from shortlist.evaluation.cascade import stage_cuts
 from shortlist.evaluation.comparison import ComparedRun
@@ -66,7 +67,7 @@ def run_report(folder: Path, *, data: str = "", split: str = "test", sources: di
     models = [evaluate_ranked(name, log, source.split, each, split_name=split, item_vectors=vectors) for name, each in ranked.items()]
     return Report(
         f"Evaluation of {run.config.name}",
-        [*baselines, *models],
+        [*baselines, *models, *impression_results(run, source, split)],
         facts=_facts(run, source, split, len(targets)),
         gates=quality_gates(models[0], baselines, RETRIEVAL_METRIC),
         cuts=stage_cuts([each.ranks for each in ranked.values()], (cascade.retrieve, cascade.prerank, 10)),

@@ -70,8 +70,9 @@ def compare(title: str, runs: Sequence[ComparedRun], base: str = "", facts: Mapp
     differences = {}
     for group in groups:
         against = _base_of(group, groups, base)
-        if against is not None and against is not group:
-            differences[group.label] = _differences(group, against)
+        found = _differences(group, against) if against is not None and against is not group else {}
+        if found:  # results on logged pages have no values of requests that could be paired
+            differences[group.label] = found
     return Comparison(title, runs, groups, base, differences, facts or {})
 
 
