@@ -7,7 +7,6 @@ docs/guides/data.md shows one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from shortlist import schema as names
 from shortlist.data.checks import check_frames, check_schema, source_name
 from shortlist.data.dataset import Dataset
 from shortlist.data.encode import id_vocabulary, infer_vocabulary
+from shortlist.data.frames import read_table
 from shortlist.data.problems import Problems
 from shortlist.data.schema_json import schema_from_dict
 from shortlist.errors import DataError
@@ -25,11 +25,6 @@ from shortlist.schema import Column, Op, Schema
 
 _FRAMES = ("users", "items", "events", "impressions")
 _REQUIRED = ("items", "events")
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".csv": pl.read_csv,
-    ".tsv": lambda path: pl.read_csv(path, separator="\t"),
-}
 _VOCABULARIES = (Op.VOCABULARY, Op.VOCABULARY_LIST, Op.ITEM_ROW)
 
 
@@ -56,7 +51,7 @@ def load_generic(mapping: Path) -> Dataset:
         problems.add(str(mapping), "`name` must be a text and `drop_unknown` true or false", fix="correct them")
     document.setdefault("item_id", "int64")  # replaced by what the items say
     schema = schema_from_dict(document)
-    frames = {frame: _read(problems, frame, source) for frame, source in sources.items()}
+    frames = {frame: _read(problems, frame, source, schema) for frame, source in sources.items()}
     problems.raise_if_any()
     if "users" not in frames:
         frames["users"] = (
@@ -68,8 +63,7 @@ def load_generic(mapping: Path) -> Dataset:
     check_frames(dataset, problems)
     problems.raise_if_any()
     dataset = _without_unknown(dataset) if drop_unknown else dataset
-    order = [names.USER_ID, names.TIME]
-    dataset = replace(dataset, events=dataset.events.sort(order, maintain_order=True), schema=_with_vocabularies(dataset))
+    dataset = replace(_in_time_order(dataset), schema=_with_vocabularies(dataset))
     check_schema(dataset.schema)
     return dataset
 
@@ -101,15 +95,23 @@ def _sources(problems: Problems, folder: Path, entries: Any) -> dict[str, FrameS
     return found
 
 
-def _read(problems: Problems, frame: str, source: FrameSource) -> pl.DataFrame:
+def _wanted(schema: Schema, source: FrameSource) -> set[str]:
+    """The file's names of everything that a frame can need; other columns are not read."""
+    ours = {
+        *(source_name(column) for column in (*schema.user, *schema.context, *schema.item)),
+        *schema.tasks,
+        *(names.USER_ID, names.ITEM_ID, names.ACTION, names.TIME, names.VALUE, names.REQUEST_ID, names.POSITION),
+        *(names.TITLE, names.AVAILABLE_FROM, names.AVAILABLE_UNTIL),
+    }
+    return ours | set(source.rename) | set(source.split)
+
+
+def _read(problems: Problems, frame: str, source: FrameSource, schema: Schema) -> pl.DataFrame:
     where = f"frames.{frame}"
-    if source.path.suffix not in _READERS:
-        problems.add(where, f"{source.path} is none of {list(_READERS)}", fix="convert it")
-        return pl.DataFrame()
     try:
-        rows = _READERS[source.path.suffix](source.path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        problems.add(where, f"{source.path} cannot be read: {str(error).splitlines()[0]}", fix="files are UTF-8 tables with a header")
+        rows = read_table(source.path, _wanted(schema, source))
+    except DataError as error:
+        problems.absorb(where, error)
         return pl.DataFrame()
     missing = [name for name in (*source.rename, *source.split) if name not in rows.columns and name not in source.rename.values()]
     if missing:
@@ -158,6 +160,15 @@ def _without_unknown(dataset: Dataset) -> Dataset:
         kept[frame] = known.join(dataset.users, on=names.USER_ID, how="semi", maintain_order="left")
         report[f"{frame} of unknown users"] = len(known) - len(kept[frame])
     return replace(dataset, report=report, **kept)
+
+
+def _in_time_order(dataset: Dataset) -> Dataset:
+    """Events by user and time, equal times as they came; the report counts those that were out of order, and exact repeats, which stay."""
+    events, order = dataset.events, [names.USER_ID, names.TIME]
+    backwards = events.select((pl.col(names.TIME).diff() < 0).over(names.USER_ID).sum()).item()
+    distinct = events.select(names.USER_ID, names.ITEM_ID, names.ACTION, names.TIME).n_unique()
+    report = {"events out of time order (sorted)": int(backwards), "events that repeat another (kept)": len(events) - distinct}
+    return replace(dataset, events=events.sort(order, maintain_order=True), report=dataset.report | report)
 
 
 def _with_vocabularies(dataset: Dataset) -> Schema:

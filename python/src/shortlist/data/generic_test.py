@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from shortlist.data import frames
 from shortlist.data.encode import encode
 from shortlist.data.generic import load_generic
 from shortlist.errors import DataError, SchemaError
@@ -61,8 +62,8 @@ def test_frames_become_a_data_set(folder: Path) -> None:
 
 
 def test_users_come_from_events_when_there_is_no_file(folder: Path) -> None:
-    frames = {name: entry for name, entry in MAPPING["frames"].items() if name != "users"}
-    assert encode(_load(folder, frames=frames, user=[], cross=[])).user_ids.tolist() == ["u1", "u2"]
+    fewer = {name: entry for name, entry in MAPPING["frames"].items() if name != "users"}
+    assert encode(_load(folder, frames=fewer, user=[], cross=[])).user_ids.tolist() == ["u1", "u2"]
 
 
 def test_unknown_items_are_refused_or_dropped_and_counted(folder: Path) -> None:
@@ -70,19 +71,19 @@ def test_unknown_items_are_refused_or_dropped_and_counted(folder: Path) -> None:
     with pytest.raises(DataError, match="names items that do not exist in 1 of 3 rows"):
         encode(_load(folder))
     dataset = _load(folder, drop_unknown=True)
-    assert dataset.report == {"events of unknown items": 1, "events of unknown users": 0}
+    assert dataset.report | {"events of unknown items": 1, "events of unknown users": 0} == dataset.report
     assert len(encode(dataset).item) == 2
 
 
 def test_all_faults_of_files_come_at_once(folder: Path) -> None:
-    frames = MAPPING["frames"] | {
+    faulty = MAPPING["frames"] | {
         "users": {"path": "none.csv"},
         "items": {"path": "items.csv", "rename": {"code": "item_id"}},
         "impressions": {"path": "pages.xlsx"},
         "events": {"file": "events.parquet"},
     }
     with pytest.raises(DataError, match="4 problems") as caught:
-        _load(folder, frames=frames)
+        _load(folder, frames=faulty)
     for part in ("none.csv cannot be read", r"lacks the columns ['code']", "pages.xlsx is none of", "frames.events: must have `path`"):
         assert part in str(caught.value)
 
@@ -114,10 +115,10 @@ def test_faults_of_the_schema_are_listed(folder: Path, change: dict[str, Any], m
         _load(folder, **change)
 
 
-@pytest.mark.parametrize("frames", [None, [], {"events": {"path": "events.parquet"}}, MAPPING["frames"] | {"clicks": {"path": "x.csv"}}])
-def test_frames_must_be_the_known_ones(folder: Path, frames: Any) -> None:
+@pytest.mark.parametrize("entries", [None, [], {"events": {"path": "events.parquet"}}, MAPPING["frames"] | {"clicks": {"path": "x.csv"}}])
+def test_frames_must_be_the_known_ones(folder: Path, entries: Any) -> None:
     with pytest.raises(DataError, match="frames: must be an object with"):
-        _load(folder, frames=frames)
+        _load(folder, frames=entries)
 
 
 def test_a_mapping_that_is_no_json_is_named(tmp_path: Path) -> None:
@@ -135,5 +136,53 @@ def test_the_mapping_of_the_guide_works(tmp_path: Path) -> None:
     events = {"uid": [1, 2, 1], "sku": ["b", "a", "z"], "kind": ["view", "order", "view"], "at": [1, 2, 3], "query": ["x y", None, ""]}
     pl.DataFrame(events | {"query_text": events["query"]}).write_parquet(tmp_path / "events.parquet")
     dataset = load_generic(tmp_path / "mapping.json")
-    assert dataset.report == {"events of unknown items": 1, "events of unknown users": 1}
+    assert dataset.report | {"events of unknown items": 1, "events of unknown users": 1} == dataset.report
     assert len(encode(dataset).item) == 1
+
+
+def test_unsorted_and_repeated_events_are_counted(folder: Path) -> None:
+    days = [datetime(2025, 1, day) for day in (3, 1, 1, 2)]
+    pl.DataFrame({"uid": ["u1", "u1", "u1", "u2"], "sku": ["b", "a", "a", "c"], "at": days}).write_parquet(folder / "events.parquet")
+    dataset = _load(folder)
+    assert dataset.report == {"events out of time order (sorted)": 1, "events that repeat another (kept)": 1}
+    assert encode(dataset).item.tolist() == [0, 0, 1, 2]
+
+
+def test_an_empty_file_and_a_file_with_a_header_alone_are_named(folder: Path) -> None:
+    (folder / "users.csv").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"users\.csv is empty: it has no header"):
+        _load(folder)
+    (folder / "users.csv").write_text("uid,plan\n", encoding="utf-8")
+    with pytest.raises(DataError, match="names users that do not exist in 3 of 3 rows"):
+        encode(_load(folder))
+
+
+def test_a_number_that_is_not_one_is_refused(folder: Path) -> None:
+    (folder / "items.csv").write_text("sku,tags,price\nb,,nan\na,,\nc,,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="price"):
+        encode(_load(folder))
+
+
+def test_columns_that_nothing_needs_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text file's share of memory counts wanted columns alone, so a wide file fits where its few wanted columns do."""
+    rows = 2000
+    wide = {"sku": [str(i) for i in range(rows)], "tags": ["red"] * rows, "price": [1.0] * rows, "blurb": ["x" * 500] * rows}
+    pl.DataFrame(wide).write_parquet(folder / "items.parquet", compression="uncompressed")
+    events = {"uid": ["u1"], "sku": ["7"], "at": [datetime(2025, 1, 1)]}
+    pl.DataFrame(events).write_parquet(folder / "events.parquet")
+    frames_of = MAPPING["frames"] | {"items": MAPPING["frames"]["items"] | {"path": "items.parquet"}}
+    monkeypatch.setattr(frames, "free_memory", lambda: 500_000.0)
+    assert "blurb" not in _load(folder, frames=frames_of).items.columns
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten sparse gigabytes, and the memory of a small machine."""
+    with (folder / "users.csv").open("r+b") as file:
+        file.truncate(10 * 2**30)
+    monkeypatch.setattr(frames, "free_memory", lambda: 2.0 * 2**30)
+    with pytest.raises(DataError, match=r"users\.csv does not fit into memory(?s:.*)30\.0 GiB(?s:.*)2\.0 GiB are free"):
+        _load(folder)
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    assert 2**20 < frames.free_memory() < 2**50

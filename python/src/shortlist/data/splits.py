@@ -71,6 +71,26 @@ def training_mask(log: EncodedLog, split: Split) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def split_counts(log: EncodedLog, split: Split) -> dict[str, int]:
+    """What a split does with users and targets, so that nothing goes missing unseen."""
+    held_out = np.zeros(len(log.user_ids), dtype=np.bool_)
+    held_out[event_users(log, np.concatenate((split.validation, split.test)))] = True
+    trained = np.zeros(len(log.item_ids), dtype=np.bool_)
+    trained[log.item[training_mask(log, split)]] = True
+    lengths = np.diff(log.ptr)
+    return {
+        "training events": int((split.train_end - log.ptr[:-1]).sum()),
+        "validation targets": len(split.validation),
+        "test targets": len(split.test),
+        "users without events": int((lengths == 0).sum()),
+        "users with one event": int((lengths == 1).sum()),
+        "users that only train": int((~held_out & (lengths > 0)).sum()),
+        "items that no training event has": int((~trained).sum()),
+        "validation targets of such items": int((~trained[log.item[split.validation]]).sum()),
+        "test targets of such items": int((~trained[log.item[split.test]]).sum()),
+    }
+
+
 def training_view(log: EncodedLog, split: Split) -> EncodedLog:
     """The log as it was before the split: training events, and the requests before `split.times` (none when the split is not by time)."""
     mask = training_mask(log, split)

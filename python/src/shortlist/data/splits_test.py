@@ -13,7 +13,16 @@ from shortlist.data.counters import count_crosses
 from shortlist.data.dataset import EncodedLog, Split
 from shortlist.data.encode import encode
 from shortlist.data.marketplace import MarketplaceConfig, make_marketplace
-from shortlist.data.splits import by_time, leave_one_out, select_requests, split_requests, training_mask, training_view, with_trained_ids
+from shortlist.data.splits import (
+    by_time,
+    leave_one_out,
+    select_requests,
+    split_counts,
+    split_requests,
+    training_mask,
+    training_view,
+    with_trained_ids,
+)
 from shortlist.errors import DataError
 from shortlist.testing.small_data import small
 
@@ -153,3 +162,19 @@ def _assert_equal(left: EncodedLog, right: EncodedLog) -> None:
     if left.impressions is not None and right.impressions is not None:
         np.testing.assert_array_equal(left.impressions.history_end, right.impressions.history_end)
         np.testing.assert_array_equal(left.impressions.item, right.impressions.item)
+
+
+def test_counts_say_what_a_split_leaves_out() -> None:
+    """Users of 0, 1 and 3 events; the item of the test target never trains."""
+    log = encode(small())
+    assert split_counts(log, leave_one_out(log)) == {
+        "training events": 2,
+        "validation targets": 1,
+        "test targets": 1,
+        "users without events": 1,
+        "users with one event": 1,
+        "users that only train": 1,
+        "items that no training event has": 1,
+        "validation targets of such items": 0,
+        "test targets of such items": 1,
+    }

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from shortlist.data.schema_json import schema_from_dict, schema_to_dict
-from shortlist.data.splits import training_mask
+from shortlist.data.splits import split_counts, training_mask
 from shortlist.errors import CheckpointError, ConfigError
 from shortlist.models.bert4rec import Bert4Rec
 from shortlist.models.cooccurrence import Cooccurrence
@@ -259,6 +259,7 @@ def begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
             "events": len(log.item),
             "training_events": int((source.split.train_end - log.ptr[:-1]).sum()),
             "report": source.dataset.report,
+            "split": split_counts(log, source.split),
         },
         "stages": {},
         "commit": _commit(),
