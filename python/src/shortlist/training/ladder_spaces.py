@@ -25,9 +25,9 @@ _COUNTING = ("pairs", "window", "gap_decay", "half_life", "length_power")
 _SCORING = ("history_events", "decay")
 
 _SCORED = {"decay": (0.5, 0.7, 0.8, 0.9, 1.0), "history_events": (10, 20, 50)}
-_WINDOW = {"window": (5, 10, 20, 40), "gap_decay": (0.6, 0.8, 0.95), "backward": (0.0, 0.15, 0.4, 1.0), "length_power": (0.0, 0.5)}
+_WINDOW = {"window": (5, 10, 20, 40, 100), "gap_decay": (0.6, 0.8, 0.95), "backward": (0.0, 0.15, 0.4, 1.0), "length_power": (0.0, 0.5)}
 _POWER = {"popularity_power": (0.0, 0.15, 0.25, 0.4)}
-_SHRINKAGE = {"shrinkage": (0.0, 2.0, 10.0, 30.0)}
+_SHRINKAGE = {"shrinkage": (0.0, 2.0, 10.0, 30.0), "popularity_power": (0.0, 0.25)}
 
 
 def fitter(start: Any, log: EncodedLog, split: Split) -> Callable[[Any], Any]:
@@ -121,7 +121,7 @@ def _windowed(form: Any, axes: Mapping[str, Any]) -> Callable[[Source], Space]:
 def _of_histories(source: Source) -> Space:
     start = CooccurrenceConfig(pairs="history", similarity="cosine", popularity_power=0.0)
     forms = ("conditional", "cosine", "jaccard", "pmi")
-    return Space(start, {**_SCORED, "similarity": forms, **_SHRINKAGE, **_POWER, "length_power": (0.0, 0.5)})
+    return Space(start, {**_SCORED, "similarity": forms, **_SHRINKAGE, "length_power": (0.0, 0.5)})
 
 
 # Rung -> (family, space). The first of the co-occurrence rungs is the one that releases carry as a source.
@@ -145,8 +145,8 @@ SPACES: dict[str, tuple[str, Callable[[Source], Space | str]]] = {
             {
                 "decay": (0.6, 0.8, 0.9),
                 "history_events": (10, 20, 50),
-                "alpha": (4.0, 16.0, 64.0),
-                "regularization": (0.3, 1.0, 3.0, 10.0),
+                "alpha": (2.0, 4.0, 16.0, 64.0),
+                "regularization": (1.0, 3.0, 10.0, 30.0, 100.0),
                 "factors": (32, 64, 128),
             },
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +36,14 @@ def measured() -> Iterator[Usage]:
 
 
 def _start_peak() -> float | None:
-    """Forget the peak so far; the resident size in MiB, or None where there is no such counter (Linux alone has it)."""
+    """Forget the peak so far; the resident size in MiB, or None where there is no such counter (Linux alone has it).
+
+    What the allocator keeps from earlier work is given back first, for new work that fits into it would look free.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
     try:
         _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
         return _resident("VmRSS")

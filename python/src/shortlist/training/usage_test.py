@@ -23,6 +23,15 @@ def test_the_peak_is_that_of_the_work_alone() -> None:
         np.ones(1_000_000).sum()
     with measured() as large:
         np.ones(10_000_000).sum()
+    with measured() as in_pieces:
+        kept = [np.ones(100_000) for _ in range(100)]  # 0.8 MiB each: from the allocator's heap
+    del kept
+    with measured() as again:
+        kept = [np.ones(100_000) for _ in range(100)]
+    assert len(kept) == 100
     assert small.memory_mib is not None
+    assert in_pieces.memory_mib is not None
+    assert again.memory_mib is not None
+    assert min(in_pieces.memory_mib, again.memory_mib) > 60  # what the first left in the heap is not free for the second
     assert large.memory_mib is not None
     assert small.memory_mib < 40 < 70 < large.memory_mib < 120
