@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
@@ -128,7 +129,7 @@ func (c *comparison) compare(prefix string, golden *bundle.Tensors, seen *record
 	}
 	plan := s.Prepared.(*Release).plan
 	for _, name := range slices.Concat(plan.Encoder.HistoryNames(), []string{"history_length"}, plan.Encoder.ColumnNames()) {
-		c.tensor("in."+name, wanted, seen)
+		c.strictly(func() { c.tensor("in."+name, wanted, seen) })
 	}
 	c.tensor("query_vectors", wanted, seen)
 	var sources []string
@@ -136,12 +137,17 @@ func (c *comparison) compare(prefix string, golden *bundle.Tensors, seen *record
 		rows, scores := "source."+source.GetName()+".rows", "source."+source.GetName()+".scores"
 		if _, ok := wanted.ints[rows]; ok {
 			sources = append(sources, rows)
-			c.list(rows, listOf(wanted, rows, scores), listOf(seen, rows, scores))
+			judge := func() { c.list(rows, listOf(wanted, rows, scores), listOf(seen, rows, scores)) }
+			if source.GetKind() == bundlev1.SourceKind_TWO_TOWER {
+				judge()
+			} else {
+				c.strictly(judge)
+			}
 		}
 	}
 	c.merged(sources, wanted, seen)
 	merged := c.pair("merged_rows", wanted, seen)
-	c.byRow("cross", merged, wanted, seen)
+	c.strictly(func() { c.byRow("cross", merged, wanted, seen) })
 	c.byRow("prerank_score", merged, wanted, seen)
 	if _, ok := wanted.ints["kept_rows"]; ok {
 		c.list("kept_rows", keptList(wanted), keptList(seen))

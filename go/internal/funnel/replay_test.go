@@ -125,6 +125,66 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// A release of low precision states a wide tolerance. It is not for what no graph computes.
+func TestLowPrecision(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		edit  func(*recording)
+		first string
+	}{
+		"a score within the wide tolerance": {edit: func(r *recording) { r.floats["logits"][3] += 0.005 }},
+		"a score beyond it":                 {edit: func(r *recording) { r.floats["logits"][3] += 0.5 }, first: "logits"},
+		"a counter":                         {edit: func(r *recording) { r.floats["cross"][0] += 0.005 }, first: "cross"},
+		"a source that no graph scores":     {edit: func(r *recording) { r.floats["source.popular.scores"][0] += 0.005 }, first: "source.popular"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release := golden(t, test.edit)
+			write := release.Edit
+			release.Edit = func(m *bundlev1.Manifest, files map[string][]byte) {
+				m.Tolerance = &bundlev1.Tolerance{Absolute: 0.01, Relative: 0.01, Reason: "int8"}
+				write(m, files)
+			}
+			p, repo, _, id := replayWorld(t, release)
+			s, unpin, err := repo.AcquireRelease(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unpin()
+			report, err := p.Replay(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := report.Err(); (err == nil) != (test.first == "") || err != nil && !strings.Contains(err.Error(), "first: case 0 "+test.first) {
+				t.Errorf("the first difference is not in %q: %v", test.first, err)
+			}
+		})
+	}
+}
+
+func TestAnExchangedRowMayChangeTheMergedLength(t *testing.T) {
+	t.Parallel()
+	lists := func(a, b, merged []int64) *recording {
+		return &recording{ints: map[string][]int64{"a": a, "b": b, "merged_rows": merged}}
+	}
+	wanted := lists([]int64{1, 2}, []int64{3}, []int64{1, 2, 3})
+	for name, test := range map[string]struct {
+		seen       *recording
+		violations int
+	}{
+		"equal":                      {lists([]int64{1, 2}, []int64{3}, []int64{1, 2, 3}), 0},
+		"into another source's row":  {lists([]int64{1, 3}, []int64{3}, []int64{1, 3}), 0},
+		"two fewer by one exchange":  {lists([]int64{1, 3}, []int64{3}, []int64{1}), 1},
+		"one fewer without exchange": {lists([]int64{2, 1}, []int64{3}, []int64{1, 2}), 1},
+	} {
+		c := &comparison{report: &Report{}, at: "case"}
+		c.merged([]string{"a", "b"}, wanted, test.seen)
+		if c.report.Violations != test.violations {
+			t.Errorf("%s: %d violations, want %d: %v", name, c.report.Violations, test.violations, c.report.Messages)
+		}
+	}
+}
+
 func TestOrdersAreJudgedByTheTieRule(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

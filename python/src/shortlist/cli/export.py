@@ -18,6 +18,9 @@ def export(
     name: Annotated[str, typer.Option(help="Name of the model; the run's by default.")] = "",
     value: Annotated[list[str] | None, typer.Option(help="Weight of a task in the score: --value purchase=20. May be repeated.")] = None,
     override: Annotated[list[str] | None, typer.Option(help="Release although this quality gate fails. May be repeated.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, int8 (CPU) or fp16 (CUDA); refused unless it ranks as fp32 does.")] = "fp32",
+    graph: Annotated[list[str] | None, typer.Option(help="Reduce this graph only. May be repeated.")] = None,
+    vectors: Annotated[list[str] | None, typer.Option(help="Store retrieval vectors also as int8 or int4. May be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
     """Export, prove and publish a release, and make it the current one.
@@ -28,12 +31,20 @@ def export(
     import warnings
 
     from shortlist.cli.plan import release_plan
+    from shortlist.export.precision import Precision
     from shortlist.export.release import export_release
 
     # The exporter warns of axis names that it merges and of packages that it does not need; what matters is checked by gates.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch.onnx")
-    plan = release_plan(run, data=data, name=name, value=weights(value))
+    plan = release_plan(
+        run,
+        data=data,
+        name=name,
+        value=weights(value),
+        precision=Precision(kind=precision, graphs=tuple(graph or ())),
+        small_vectors=vectors or (),
+    )
     final = export_release(plan, models, override=override or ())
     if as_json:
         print_json({"release": final.name, "folder": final})

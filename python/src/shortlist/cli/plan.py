@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shortlist.export.from_run import ReleaseConfig, plan_from_run
+from shortlist.export.precision import Precision
 from shortlist.export.release import ReleasePlan
 from shortlist.training.run import load_run
 from shortlist.training.source import load_source
 
 
-def release_plan(folder: Path, *, data: str = "", name: str = "", value: Mapping[str, float] | None = None) -> ReleasePlan:
+def release_plan(
+    folder: Path,
+    *,
+    data: str = "",
+    name: str = "",
+    value: Mapping[str, float] | None = None,
+    precision: Precision | None = None,
+    small_vectors: Sequence[str] = (),
+) -> ReleasePlan:
     """The plan of a run directory. `data` is a spec of `shortlist.data.load`; none: the run's own. `value` weighs tasks in the value
     formula; none: the first task alone, which evaluation ranks by.
 
@@ -21,4 +30,6 @@ def release_plan(folder: Path, *, data: str = "", name: str = "", value: Mapping
     run = load_run(folder)
     source = load_source(dataclasses.replace(run.config, data=data or run.config.data))
     formula = " + ".join(f"{weight!r}*{task}" for task, weight in (value or {}).items())
-    return plan_from_run(run, source, ReleaseConfig(name=name, value=formula))
+    return plan_from_run(
+        run, source, ReleaseConfig(name=name, value=formula, precision=precision or Precision(), small_vectors=tuple(small_vectors))
+    )

@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 
 from shortlist.errors import ExportError
-from shortlist.export.graphs import FunnelModels, graph_modules, signatures
+from shortlist.export.graphs import FunnelModels, Signature, graph_modules, signatures
 from shortlist.export.tables import Array, Tensors
 
 
@@ -45,10 +45,10 @@ class TorchGraphs:
 
 
 class OrtGraphs:
-    """ONNX Runtime on the CPU, one thread per session."""
+    """ONNX Runtime on the CPU, one thread per session. `literal` runs every node of a graph as it stands, none fused with another."""
 
-    def __init__(self, graphs: Mapping[str, bytes]) -> None:
-        self._sessions = {name: ort_session(data, name) for name, data in graphs.items()}
+    def __init__(self, graphs: Mapping[str, bytes], *, literal: bool = False) -> None:
+        self._sessions = {name: ort_session(data, name, literal=literal) for name, data in graphs.items()}
         shape = next(value.shape for value in self._sessions["history_encoder"].get_inputs() if value.name == "past_keys")
         self.cache_shape = (int(shape[1]), int(shape[2]), int(shape[4]))
 
@@ -63,9 +63,24 @@ class OrtGraphs:
             raise ExportError(f"graph {name} failed with inputs {shapes}", why=str(error)) from error
 
 
-def ort_session(data: bytes, name: str = "") -> onnxruntime.InferenceSession:
+class RecordedGraphs:
+    """Another backend that also keeps what each graph was fed."""
+
+    def __init__(self, graphs: Graphs, signatures: Mapping[str, Signature]) -> None:
+        self._graphs, self._signatures = graphs, signatures
+        self.cache_shape = graphs.cache_shape
+        self.feeds: dict[str, list[Tensors]] = {name: [] for name in signatures}
+
+    def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
+        self.feeds[name].append({spec.name: inputs[spec.name] for spec in self._signatures[name].inputs})
+        return self._graphs.run(name, inputs)
+
+
+def ort_session(data: bytes, name: str = "", *, literal: bool = False) -> onnxruntime.InferenceSession:
     """A graph in ONNX Runtime on the CPU with one thread. Raises ExportError."""
     options = onnxruntime.SessionOptions()
+    if literal:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
     try:

@@ -23,10 +23,15 @@ class Tolerance:
 
     absolute: float = ABSOLUTE
     relative: float = RELATIVE
+    reason: str = REASON
 
     def limit(self, want: Array) -> npt.NDArray[np.float64]:
         limit: npt.NDArray[np.float64] = self.absolute + self.relative * np.abs(want.astype(np.float64))
         return limit
+
+    def strictest(self) -> Tolerance:
+        """For what no graph computes, inputs and counters: at most that of fp32, whatever the precision of the graphs."""
+        return Tolerance(min(self.absolute, ABSOLUTE), min(self.relative, RELATIVE))
 
 
 def tensor_violation(got: Array, want: Array, tolerance: Tolerance) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
 
 from shortlist.data.counters import count_crosses
 from shortlist.data.dataset import Dataset, EncodedLog, Split
@@ -13,6 +15,8 @@ from shortlist.errors import ConfigError
 from shortlist.export.catalog import catalog_of
 from shortlist.export.content import Content, counter_of
 from shortlist.export.graphs import FunnelModels
+from shortlist.export.precision import Precision
+from shortlist.export.queries import ItemId
 from shortlist.export.release import ReleasePlan
 from shortlist.export.tables import Neighbours, PopularLists
 from shortlist.export.value_formula import parse
@@ -79,6 +83,8 @@ class ReleaseConfig:
     chunk: int = 512
     value: str = ""
     retrieval_metric: str = "recall@100"
+    precision: Precision = field(default_factory=Precision)
+    small_vectors: tuple[str, ...] = ()
     golden_cases: int = 48
     warmup_requests: int = 300
 
@@ -123,7 +129,16 @@ def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | No
         golden_cases=config.golden_cases,
         warmup_requests=config.warmup_requests,
         seed=int(record["config"]["seed"]),
+        precision=config.precision,
+        small_vectors=config.small_vectors,
+        held_out=held_out(data.log, data.split),
     )
+
+
+def held_out(log: EncodedLog, split: Split) -> list[tuple[ItemId, int]]:
+    """The validation events as users and the number of their events before."""
+    users = np.searchsorted(log.ptr, split.validation, side="right") - 1
+    return [(log.user_ids[user].item(), int(event - log.ptr[user])) for user, event in zip(users.tolist(), split.validation, strict=True)]
 
 
 def _content(run: TrainedRun, data: TrainedData, config: ReleaseConfig) -> Content:

@@ -50,6 +50,23 @@ class RequestMaker:
             requests.append(request)
         return requests
 
+    def held_out(self, targets: Sequence[tuple[ItemId, int]], count: int, stream: int = 4) -> list[tuple[wire.RecommendRequest, ItemId]]:
+        """Requests right before an event, in its context, each with the event's item: what its user turned to next.
+
+        `targets` are users and how many of their events come before; at most `count` are drawn. None: random events of random users.
+        """
+        generator = np.random.default_rng((self.seed, stream))
+        if not targets:
+            sizes = self.dataset.events.group_by(names.USER_ID).len().sort(names.USER_ID).rows()
+            chosen = [sizes[int(place)] for place in generator.integers(len(sizes), size=count)] if sizes else []
+            targets = [(user, int(generator.integers(events))) for user, events in chosen]
+        pairs = []
+        for place in sorted(generator.permutation(len(targets))[:count].tolist()):
+            user, before = targets[place]
+            events = self._events(user)
+            pairs.append((self._request(events[:before], events[before : before + 1]), events[names.ITEM_ID][before]))
+        return pairs
+
     def _edges(self) -> Iterator[wire.RecommendRequest]:
         schema, funnel, catalog = self.content.schema, self.content.funnel, self.content.catalog
         longest = self._longest()

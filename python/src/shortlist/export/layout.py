@@ -24,6 +24,10 @@ def graph_path(graph: str) -> str:
     return f"graphs/{graph}.onnx"
 
 
+def small_vectors_path(kind: str) -> str:
+    return f"index/{kind}.safetensors"
+
+
 def counter_path(cross: str) -> str:
     return f"counters/{cross}.safetensors"
 

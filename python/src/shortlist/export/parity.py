@@ -60,6 +60,7 @@ class _Case:
 
     def __init__(self, number: int, request: wire.RecommendRequest, want: Tensors, funnel: ReferenceFunnel, tolerance: Tolerance) -> None:
         self.number, self.request, self.want, self.funnel, self.tolerance = number, request, want, funnel, tolerance
+        self.exact = tolerance.strictest()
         self.worst, self.worst_at = 0.0, ""
 
     def violations(self) -> list[Violation]:
@@ -71,7 +72,7 @@ class _Case:
         history = funnel.history(query)
         got = funnel.inputs(query, history)
         for name, value in got.items():
-            yield from self._tensor("assemble", f"in.{name}", value)
+            yield from self._tensor("assemble", f"in.{name}", value, self.exact)
         inputs = {name.removeprefix("in."): value for name, value in want.items() if name.startswith("in.")}
         if missing := sorted(set(got) ^ set(inputs)):
             yield Violation(self.number, "assemble", f"in.{missing[0]}", "is stored or computed, but not both")
@@ -92,7 +93,7 @@ class _Case:
         if len(want["merged_rows"]) == 0:
             return
         merged = want["merged_rows"]
-        yield from self._tensor("cross", "cross", funnel.cross(query, history, merged))
+        yield from self._tensor("cross", "cross", funnel.cross(query, history, merged), self.exact)
         yield from self._tensor("preranking", "prerank_score", funnel.prerank(want["query_vectors"], merged, want["cross"]))
         order = best_first(merged, want["prerank_score"])
         order = order if query.candidates is not None else order[: content.funnel.prerank_keep]
@@ -126,11 +127,11 @@ class _Case:
         if message is not None:
             yield Violation(self.number, "end to end", "final_rows", message)
 
-    def _tensor(self, stage: str, name: str, got: Array) -> Iterator[Violation]:
-        want = self.want[name]
+    def _tensor(self, stage: str, name: str, got: Array, tolerance: Tolerance | None = None) -> Iterator[Violation]:
+        want, tolerance = self.want[name], tolerance or self.tolerance
         if got.shape == want.shape and got.dtype == want.dtype == np.float32:
-            self._note(worst_ratio(got, want, self.tolerance), name)
-        if (message := tensor_violation(got, want, self.tolerance)) is not None:
+            self._note(worst_ratio(got, want, tolerance), name)
+        if (message := tensor_violation(got, want, tolerance)) is not None:
             yield Violation(self.number, stage, name, message)
 
     def _ranked(self, stage: str, rows_name: str, scores_name: str, rows: Array, scores: Array) -> Iterator[Violation]:

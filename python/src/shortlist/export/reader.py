@@ -18,6 +18,7 @@ from shortlist.export.catalog import Catalog
 from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
 from shortlist.export.manifest import MANIFEST, read_manifest, schema_from_proto
+from shortlist.export.small_vectors import KINDS, SmallVectors, read_small
 from shortlist.export.tables import Counter, Floats, Neighbours, PopularLists, Tensors, take
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
@@ -37,6 +38,7 @@ class Bundle:
     golden: list[wire.RecommendRequest]
     golden_tensors: Tensors
     warmup: list[wire.RecommendRequest]
+    small_vectors: dict[str, SmallVectors]  # by kind, those that the release has
 
     @property
     def tolerance(self) -> Tolerance:
@@ -58,6 +60,7 @@ def parse(directory: Path, manifest: pb.Manifest, contents: Mapping[str, bytes])
     content = _content(files, manifest, schema)
     items = len(content.catalog)
     index = files.tensors(layout.INDEX)
+    vectors = take(index, "retrieval_vector", np.float32, (items, None)).astype(np.float32)
     golden = files.requests(manifest.golden.requests)
     if len(golden) != manifest.golden.cases:
         raise BundleError(f"{manifest.golden.requests} has {len(golden)} requests", why=f"the manifest says {manifest.golden.cases}")
@@ -66,11 +69,12 @@ def parse(directory: Path, manifest: pb.Manifest, contents: Mapping[str, bytes])
         manifest=manifest,
         content=content,
         graphs={graph.name: files.data(graph.path) for graph in manifest.graphs},
-        item_vectors=take(index, "retrieval_vector", np.float32, (items, None)).astype(np.float32),
+        item_vectors=vectors,
         item_tokens=take(index, "ranker_token", np.float32, (items, None)).astype(np.float32),
         golden=golden,
         golden_tensors=files.tensors(manifest.golden.tensors),
         warmup=files.requests(manifest.golden.warmup),
+        small_vectors=files.small_vectors(items, vectors.shape[1]),
     )
 
 
@@ -123,6 +127,16 @@ class _Files:
             return dict(load(self.data(path)))
         except SafetensorError as error:
             raise BundleError(f"{self._directory / path} is not a safetensors file", why=str(error), fix="export it again") from error
+
+    def small_vectors(self, items: int, width: int) -> dict[str, SmallVectors]:
+        found = {}
+        for kind in KINDS:
+            if (path := layout.small_vectors_path(kind)) in self._files:
+                try:
+                    found[kind] = read_small(kind, self.tensors(path), items=items, width=width)
+                except BundleError as error:
+                    raise self.named(path, error) from error
+        return found
 
     def requests(self, path: str) -> list[wire.RecommendRequest]:
         lines = self.data(path).decode().splitlines()

@@ -14,6 +14,7 @@ from shortlist.export import layout, writer
 from shortlist.export.backends import OrtGraphs, TorchGraphs
 from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
+from shortlist.export.gates import NEVER_OVERRIDDEN, gate
 from shortlist.export.golden import RequestMaker, answers
 from shortlist.export.graphs import FunnelModels, signatures
 from shortlist.export.histograms import histograms
@@ -21,7 +22,10 @@ from shortlist.export.laws import check_laws
 from shortlist.export.model_card import model_card
 from shortlist.export.onnx_export import export_graphs
 from shortlist.export.parity import check_parity
+from shortlist.export.precision import FP32, Precision, reduce_draft
+from shortlist.export.queries import ItemId
 from shortlist.export.reference import ReferenceFunnel
+from shortlist.export.small_vectors import check_kinds
 from shortlist.export.verify import verify
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 
@@ -42,6 +46,9 @@ class ReleasePlan:
     golden_cases: int = 32
     warmup_requests: int = 200
     seed: int = 0
+    precision: Precision = field(default_factory=Precision)
+    small_vectors: Sequence[str] = ()  # kinds of small_vectors.py to store beside the fp32 ones
+    held_out: Sequence[tuple[ItemId, int]] = ()  # users, and the number of their events before one that no model trained on
 
 
 def export_release(plan: ReleasePlan, repository: Path, *, override: Sequence[str] = (), created: datetime | None = None) -> Path:
@@ -66,7 +73,16 @@ def export_release(plan: ReleasePlan, repository: Path, *, override: Sequence[st
 
 
 def prove(plan: ReleasePlan) -> writer.Draft:
-    """All files of the release in memory, with the gates of laws and parity decided. Publishes nothing."""
+    """All files of the release in memory, with the gates of laws, parity and precision decided. Publishes nothing."""
+    plan.precision.reduced()  # a wrong setting is refused before the work
+    check_kinds(plan.small_vectors)
+    draft, maker = _prove_fp32(plan)
+    if plan.precision.kind == FP32 or not all(one.passed for one in draft.gates if one.name in NEVER_OVERRIDDEN):
+        return draft  # graphs that are wrong in fp32 are refused as they are
+    return reduce_draft(draft, plan.precision, maker, plan.held_out)
+
+
+def _prove_fp32(plan: ReleasePlan) -> tuple[writer.Draft, RequestMaker]:
     content = plan.content
     content.check()
     reference = ReferenceFunnel(content, TorchGraphs(plan.models))
@@ -80,14 +96,14 @@ def prove(plan: ReleasePlan) -> writer.Draft:
     funnel = ReferenceFunnel(content, served)
     parity = check_parity(funnel, golden, golden_tensors, Tolerance())
     own = (
-        _gate("laws", [f"{law.law} by {law.graph}, {law.tensor}: {law.message}" for law in broken], "all hold on ONNX Runtime"),
-        _gate(
+        gate("laws", [f"{law.law} by {law.graph}, {law.tensor}: {law.message}" for law in broken], "all hold on ONNX Runtime"),
+        gate(
             "parity",
             [str(violation) for violation in parity.violations],
             f"{parity.cases} cases; worst {parity.worst_ratio:.3f} of the tolerance at {parity.worst_at}",
         ),
     )
-    return writer.Draft(
+    draft = writer.Draft(
         name=plan.name,
         content=content,
         graphs=graphs,
@@ -102,7 +118,9 @@ def prove(plan: ReleasePlan) -> writer.Draft:
         lineage=plan.lineage,
         metrics=plan.metrics,
         gates=(*plan.gates, *own),
+        small_vectors=plan.small_vectors,
     )
+    return draft, maker
 
 
 def card_of(draft: writer.Draft, plan: ReleasePlan) -> str:
@@ -121,21 +139,16 @@ def card_of(draft: writer.Draft, plan: ReleasePlan) -> str:
 
 
 def judge(gates: Sequence[pb.Gate], override: Sequence[str]) -> tuple[pb.Gate, ...]:
-    """The gates with `overridden` set, which laws and parity never are. Raises GateError that lists every gate that failed."""
+    """The gates with `overridden` set, which `NEVER_OVERRIDDEN` are not. Raises GateError that lists every gate that failed."""
     judged = []
-    for gate in gates:
-        overridden = not gate.passed and gate.name in override and gate.name not in ("laws", "parity")
-        judged.append(pb.Gate(name=gate.name, passed=gate.passed, overridden=overridden, detail=gate.detail))
-    failed = [gate for gate in judged if not gate.passed and not gate.overridden]
+    for one in gates:
+        overridden = not one.passed and one.name in override and one.name not in NEVER_OVERRIDDEN
+        judged.append(pb.Gate(name=one.name, passed=one.passed, overridden=overridden, detail=one.detail))
+    failed = [one for one in judged if not one.passed and not one.overridden]
     if failed:
         raise GateError(
             f"the release was refused by {len(failed)} of {len(judged)} gates",
-            why="failed:" + "".join(f"\n  - {gate.name}: {gate.detail}" for gate in failed),
-            fix="train a better model, or name quality gates in `override` to release all the same (laws and parity cannot be)",
+            why="failed:" + "".join(f"\n  - {one.name}: {one.detail}" for one in failed),
+            fix=f"train a better model, or name quality gates in `override` to release all the same (never {', '.join(NEVER_OVERRIDDEN)})",
         )
     return tuple(judged)
-
-
-def _gate(name: str, failures: list[str], detail: str) -> pb.Gate:
-    shown = "; ".join(failures[:10]) + (f"; and {len(failures) - 10} more" if len(failures) > 10 else "")
-    return pb.Gate(name=name, passed=not failures, detail=shown or detail)

@@ -12,9 +12,11 @@ from shortlist.export import reader
 from shortlist.export.backends import OrtGraphs
 from shortlist.export.compare import tensor_violation
 from shortlist.export.laws import check_laws
+from shortlist.export.layout import small_vectors_path
 from shortlist.export.onnx_export import check
 from shortlist.export.parity import check_parity
 from shortlist.export.reference import ReferenceFunnel
+from shortlist.export.small_vectors import misfit
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 
 
@@ -48,6 +50,9 @@ def verify(directory: Path) -> Report:
         ):
             if (message := tensor_violation(got, want, bundle.tolerance)) is not None:
                 violations.append(f"index/items.safetensors, tensor {name}: item_encoder disagrees: {message}")
+        for kind, small in bundle.small_vectors.items():
+            if (ratio := misfit(small, bundle.item_vectors)) > 1.001:  # rounding differs between machines
+                violations.append(f"{small_vectors_path(kind)} is off by {ratio:.3g} half steps: it holds codes of other vectors")
         broken = check_laws(graphs, bundle.content.schema, tolerance=bundle.tolerance)
     except ExportError as error:
         return Report(bundle.manifest.release_id, 0, (str(error),), 0.0, "")

@@ -19,7 +19,8 @@ from google.protobuf import json_format
 from safetensors.numpy import save
 
 from shortlist.errors import BundleError, ConfigError
-from shortlist.export import compare, layout
+from shortlist.export import layout
+from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
 from shortlist.export.graphs import Signature, Spec
 from shortlist.export.manifest import (
@@ -34,6 +35,7 @@ from shortlist.export.manifest import (
     to_json,
 )
 from shortlist.export.manifest import release_id as make_release_id
+from shortlist.export.small_vectors import small_vectors
 from shortlist.export.tables import Floats, Tensors
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
@@ -59,6 +61,8 @@ class Draft:
     lineage: pb.Lineage = field(default_factory=pb.Lineage)
     metrics: Sequence[pb.Metric] = ()
     gates: Sequence[pb.Gate] = ()
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    small_vectors: Sequence[str] = ()  # kinds of small_vectors.py
 
 
 def creation_time() -> datetime:
@@ -109,6 +113,8 @@ def files_of(draft: Draft) -> dict[str, bytes]:
     """Every file of the bundle but the manifest, by path."""
     files = {layout.graph_path(name): data for name, data in draft.graphs.items()} | content_files(draft.content)
     files[layout.INDEX] = save({"retrieval_vector": draft.item_vectors, "ranker_token": draft.item_tokens})
+    for kind in draft.small_vectors:
+        files[layout.small_vectors_path(kind)] = save(small_vectors(kind, draft.item_vectors).tensors())
     files[layout.GOLDEN_REQUESTS] = to_json_lines(draft.golden)
     files[layout.GOLDEN_TENSORS] = save(draft.golden_tensors)
     files[layout.WARMUP] = to_json_lines(draft.warmup)
@@ -157,7 +163,7 @@ def manifest_of(draft: Draft, files: Mapping[str, bytes], created: datetime) -> 
             shortlist=version("shortlist"),
             python=python_version(),
         ),
-        tolerance=pb.Tolerance(absolute=compare.ABSOLUTE, relative=compare.RELATIVE, reason=compare.REASON),
+        tolerance=pb.Tolerance(absolute=draft.tolerance.absolute, relative=draft.tolerance.relative, reason=draft.tolerance.reason),
         funnel=funnel,
         value_formula=draft.content.formula,
         tasks=[pb.Task(name=task) for task in schema.tasks],

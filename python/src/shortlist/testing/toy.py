@@ -17,6 +17,7 @@ from shortlist.data.encode import encode
 from shortlist.export.catalog import catalog_of
 from shortlist.export.content import Content, counter_of
 from shortlist.export.graphs import FunnelModels
+from shortlist.export.precision import Precision
 from shortlist.export.release import ReleasePlan, export_release
 from shortlist.export.tables import Neighbours, PopularLists
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
@@ -105,6 +106,8 @@ class ToyConfig:
     max_candidates: int = 100
     golden_cases: int = 40
     warmup_requests: int = 24
+    precision: Precision = field(default_factory=Precision)
+    small_vectors: tuple[str, ...] = ()
 
 
 def toy_plan(config: ToyConfig | None = None) -> ReleasePlan:
@@ -121,6 +124,8 @@ def toy_plan(config: ToyConfig | None = None) -> ReleasePlan:
         lineage=pb.Lineage(data="toy: random, nothing can be learned from it", seed=config.model.seed),
         golden_cases=config.golden_cases,
         warmup_requests=config.warmup_requests,
+        precision=config.precision,
+        small_vectors=config.small_vectors,
     )
 
 
