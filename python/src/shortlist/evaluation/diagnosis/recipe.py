@@ -82,6 +82,7 @@ def settings(diagnosis: Diagnosis, data: str) -> list[Setting]:
         Setting("two_tower.optimisation.warmup_steps", 20 if small else 100),
         Setting("two_tower.batch_events", batch_events, "More and smaller steps where there are few events." if small else ""),
         Setting("two_tower.in_batch_negatives", 512 if "popularity_bias" in found else 256, _negatives_reason(found)),
+        Setting("two_tower.correction", "expected", "The LogQ correction: each negative counts by how often it was expected to be drawn."),
         Setting("two_tower.uniform_negatives", 256, "Items of the tail hardly come as in-batch negatives; uniform ones cover them."),
         Setting("preranker.optimisation.epochs", 4 if small else 2),
         Setting("preranker.optimisation.learning_rate", 2e-3 if small else 1e-3),

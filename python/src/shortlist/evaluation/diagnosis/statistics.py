@@ -24,7 +24,7 @@ SEEN_BEFORE = "targets that the user had met before"
 COLD = "targets whose item is cold"
 SHORT = "targets with a short history"
 IN_VISIT = "targets in the middle of a visit"
-HEAD = "training events on the most popular fifth of the items"
+HEAD = "training events on the most popular fifth of the items in them"
 FIRST_RANK = "targets that the best variant ranks first"
 
 
@@ -57,7 +57,8 @@ def count_shares(log: EncodedLog, split: Split, targets: Ints, *, clock: bool) -
         values[IN_VISIT] = ~visit_starts(log)[targets]
     training = np.flatnonzero(training_mask(log, split))
     head = np.zeros(len(log.item_ids), dtype=np.bool_)
-    head[np.argsort(-training_counts(log, split), kind="stable")[: max(1, round(HEAD_SHARE * len(log.item_ids)))]] = True
+    counts = training_counts(log, split)
+    head[np.argsort(-counts, kind="stable")[: max(1, round(HEAD_SHARE * np.count_nonzero(counts)))]] = True
     values[HEAD] = head[log.item[training]]
     users = dict.fromkeys(values, user) | {HEAD: users_of(log, training)}
     return Shares({name: mask.astype(np.float64) for name, mask in values.items()}, users)
