@@ -35,7 +35,7 @@ def reliability_bins(
     same_shape(labels=label, probabilities=p)
     if bins < 1:
         raise DataError(f"bins is {bins}", why="at least one bin is needed")
-    cuts = np.linspace(0, 1, bins + 1)[1:-1] if edges == "width" else np.unique(np.quantile(p, np.arange(1, bins) / bins))
+    cuts = np.arange(1, bins) / bins if edges == "width" else np.unique(np.quantile(p, np.arange(1, bins) / bins))
     bin_of = np.searchsorted(cuts, p, side="right")
     count = np.bincount(bin_of, minlength=len(cuts) + 1)
     used = count > 0
