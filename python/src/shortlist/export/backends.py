@@ -33,8 +33,7 @@ class TorchGraphs:
     def __init__(self, models: FunnelModels) -> None:
         self._signatures = signatures(models)
         self._modules = graph_modules(models)
-        config = models.ranker.config
-        self.cache_shape = (config.layers, config.heads, config.width // config.heads)
+        self.cache_shape = models.ranker.fusion.cache_shape
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         signature = self._signatures[name]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shortlist.models.preranker import Preranker, query_vectors
-from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.ranker import Ranker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import ACTION, Column, Op, Schema
 
@@ -28,7 +28,7 @@ class FunnelModels:
     schema: Schema
     two_tower: TwoTower
     preranker: Preranker
-    ranker: AmortizedRanker
+    ranker: Ranker
 
     @property
     def heads(self) -> int:
@@ -78,19 +78,20 @@ def request_specs(schema: Schema) -> list[Spec]:
 
 def signatures(models: FunnelModels) -> dict[str, Signature]:
     """Inputs and outputs of every graph, in the order of the contract."""
-    schema, ranker = models.schema, models.ranker.config
+    schema, ranker_width = models.schema, models.ranker.config.width
+    layers, heads, head_width = models.ranker.fusion.cache_shape
     width, queries, crosses, tasks = models.two_tower.config.retrieval_width, models.heads, len(schema.cross), len(schema.tasks)
     f32, i64 = torch.float32, torch.int64
 
     def cache(name: str, events: str) -> Spec:
-        return Spec(name, f32, ("B", ranker.layers, ranker.heads, events, ranker.width // ranker.heads))
+        return Spec(name, f32, ("B", layers, heads, events, head_width))
 
     vectors = Spec("query_vectors", f32, ("B", queries, width))
     cross = Spec("cross", f32, ("B", "M", crosses))
     return {
         "item_encoder": Signature(
             tuple(column_specs("item", schema.item, ("M",))),
-            (Spec("retrieval_vector", f32, ("M", width)), Spec("ranker_token", f32, ("M", ranker.width))),
+            (Spec("retrieval_vector", f32, ("M", width)), Spec("ranker_token", f32, ("M", ranker_width))),
         ),
         "query_encoder": Signature((*history_specs(schema), *request_specs(schema)), (vectors,)),
         "index": Signature(
@@ -116,7 +117,7 @@ def signatures(models: FunnelModels) -> dict[str, Signature]:
                 cache("values", "N"),
                 Spec("history_length", i64, ("B",)),
                 *request_specs(schema),
-                Spec("ranker_token", f32, ("B", "M", ranker.width)),
+                Spec("ranker_token", f32, ("B", "M", ranker_width)),
                 cross,
                 Spec("prerank_score", f32, ("B", "M")),
             ),

@@ -1,82 +1,68 @@
-"""The amortized ranker: the history is encoded once, and every candidate only queries it.
+"""The rankers: one front and one set of task heads around a fusion of candidates and history, by `RankerConfig.kind`.
 
-After "append with cross-attention", arXiv 2412.06924. Candidates share all weights with history tokens, sit at one position, and attend to
-the history and a learned first token alone. So a candidate's logits depend on no other candidate, on no padding and on no batch mate.
+Whatever the kind, a candidate's logits depend on no other candidate, on no padding and on no batch mate.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from shortlist.models.blocks import MASKED, Dropout, FeedForward, Rotary, attend, initialise, merge_heads, split_heads
+from shortlist.errors import ConfigError
+from shortlist.models.amortized import AmortizedFusion
+from shortlist.models.blocks import initialise
 from shortlist.models.calibration import Calibration
+from shortlist.models.early_fusion import Bst, Din, MeanPool, TransAct
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
+from shortlist.models.fusion import Fusion
 from shortlist.schema import ACTION, Schema
+
+RankerKind = Literal["amortized", "amortized-self", "bst", "transact", "din", "mean-pool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankerConfig:
-    """Sizes: D `width`, L `layers`, H `heads`. Heads of 32 or more run at GEMM speed on CPUs."""
+    """Sizes: D `width`, L `layers`, H `heads`. Heads of 32 or more run at GEMM speed on CPUs.
 
+    `kind`: "amortized" is the product; "amortized-self" adds each candidate's own key; "bst", "transact", "din" and "mean-pool" are the
+    baselines (the last two have no layers and no heads).
+    """
+
+    kind: RankerKind = "amortized"
     width: int = 64
     layers: int = 2
     heads: int = 2
     feed_forward_ratio: int = 2
     dropout: float = 0.1
 
-    def build(self, schema: Schema) -> AmortizedRanker:
-        return AmortizedRanker(schema, self)
+    def build(self, schema: Schema) -> Ranker:
+        return Ranker(schema, self)
+
+    def fusion(self) -> Fusion:
+        """Raises ConfigError for a kind that does not exist."""
+        merge = {"width": self.width, "feed_forward_ratio": self.feed_forward_ratio}
+        layers = merge | {"layers": self.layers, "heads": self.heads}
+        match self.kind:
+            case "amortized" | "amortized-self":
+                return AmortizedFusion(**layers, dropout=self.dropout, candidate_self=self.kind == "amortized-self")
+            case "bst":
+                return Bst(**layers, dropout=self.dropout)
+            case "transact":
+                return TransAct(**layers, dropout=self.dropout)
+            case "din":
+                return Din(**merge, dropout=self.dropout)
+            case "mean-pool":
+                return MeanPool(**merge, dropout=self.dropout)
+        raise ConfigError(f"RankerConfig.kind is {self.kind!r}", why="there is no such ranker", fix=f"use one of {', '.join(KINDS)}")
 
 
-class AmortizedBlock(nn.Module):
-    """One layer with two doors: `history` makes keys and values, `candidates` only reads them.
-
-    A learned key and value precede every history, so attention is defined without events.
-    """
-
-    def __init__(self, config: RankerConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.heads = config.heads
-        self.norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.feed_forward = FeedForward(width, config.feed_forward_ratio, config.dropout)
-        self.dropout = Dropout(config.dropout)
-        self.first_key = nn.Parameter(torch.empty(1, config.heads, 1, width // config.heads))
-        self.first_value = nn.Parameter(torch.empty(1, config.heads, 1, width // config.heads))
-        nn.init.normal_(self.first_key, std=0.02)
-        nn.init.normal_(self.first_value, std=0.02)
-
-    def history(
-        self, x: Tensor, past_keys: Tensor, past_values: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor, valid: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """x [B,N,D], past [B,H,P,D/H], mask [N,1+P+N], valid [B,1,N,1] -> x, keys and values [B,H,P+N,D/H]."""
-        normed = self.norm(x)
-        key, value = (split_heads(part, self.heads) for part in self.key_value(normed).chunk(2, dim=-1))
-        keys = torch.cat((past_keys, Rotary.rotate(key, angles) * valid), dim=2)
-        values = torch.cat((past_values, value * valid), dim=2)
-        return self._read(x, normed, keys, values, angles, mask), keys, values
-
-    def candidates(self, x: Tensor, keys: Tensor, values: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """x [B,M,D] reads keys and values [B,H,N,D/H] under a mask that broadcasts to [B,1,M,1+N]."""
-        return self._read(x, self.norm(x), keys, values, angles, mask)
-
-    def _read(self, x: Tensor, normed: Tensor, keys: Tensor, values: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        query = Rotary.rotate(split_heads(self.query(normed), self.heads), angles)
-        batch = keys.shape[0]
-        keys = torch.cat((self.first_key.expand(batch, -1, -1, -1), keys), dim=2)
-        values = torch.cat((self.first_value.expand(batch, -1, -1, -1), values), dim=2)
-        x = x + self.dropout(self.out(merge_heads(attend(query, keys, values, mask))))
-        out: Tensor = x + self.feed_forward(x)
-        return out
+KINDS: tuple[RankerKind, ...] = ("amortized", "amortized-self", "bst", "transact", "din", "mean-pool")
 
 
-class AmortizedRanker(nn.Module):
+class Ranker(nn.Module):
     """Encode a history once; score any number of candidates against it, for T tasks."""
 
     prerank_mean: Tensor
@@ -91,8 +77,7 @@ class AmortizedRanker(nn.Module):
         self.user = ColumnEmbedding(schema.user, width) if schema.user else None
         self.context = ColumnEmbedding(schema.context, width) if schema.context else None
         self.token_norm = nn.LayerNorm(width)
-        self.rotary = Rotary(width // config.heads)
-        self.blocks = nn.ModuleList(AmortizedBlock(config) for _ in range(config.layers))
+        self.fusion = config.fusion()
         self.score_in = nn.Linear(1 + len(schema.cross), width)
         self.out_norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, tasks)
@@ -117,27 +102,14 @@ class AmortizedRanker(nn.Module):
     def encode_history(self, history: Columns, length: Tensor, past_keys: Tensor, past_values: Tensor) -> tuple[Tensor, Tensor]:
         """History columns [B,N], length [B], unpadded past [B,L,H,P,D/H] -> keys and values [B,L,H,P+N,D/H], past included.
 
-        Event i of this call is at position P + i. Encoding a history in pieces equals encoding it whole.
+        Encoding a history in pieces equals encoding it whole.
         """
-        x = self.event_tokens(history)
-        count, past = x.shape[1], past_keys.shape[3]
-        position = past + torch.arange(count, device=x.device)
-        visible = torch.arange(-1, past + count, device=x.device) <= position.unsqueeze(-1)  # key -1 is the learned first one
-        mask = (1.0 - visible.to(x.dtype)) * MASKED
-        # Padding is never seen by a valid event; its own keys and values are set to 0 so that outputs are defined.
-        valid = (torch.arange(count, device=x.device) < length.unsqueeze(-1)).to(x.dtype)[:, None, :, None]
-        angles = self.rotary.angles(position)
-        keys, values = [], []
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, AmortizedBlock)
-            x, layer_keys, layer_values = block.history(x, past_keys[:, layer], past_values[:, layer], angles, mask, valid)
-            keys.append(layer_keys)
-            values.append(layer_values)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        return self.fusion.encode(self.event_tokens(history), length, past_keys, past_values)
 
     def empty_past(self, batch: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """Past keys and values of nothing: [B,L,H,0,D/H]. Two tensors, since exporters mistake one passed twice."""
-        shape = (batch, self.config.layers, self.config.heads, 0, self.config.width // self.config.heads)
+        layers, heads, width = self.fusion.cache_shape
+        shape = (batch, layers, heads, 0, width)
         return torch.zeros(shape, device=device), torch.zeros(shape, device=device)
 
     def score(
@@ -173,11 +145,6 @@ class AmortizedRanker(nn.Module):
         prerank = (prerank_score - self.prerank_mean).unsqueeze(-1)
         scores = torch.cat((prerank / self.prerank_deviation, log_rate(cross)), dim=-1)
         x = self.token_norm(token) + self.score_in(scores) + request
-        position = torch.arange(-1, keys.shape[3], device=token.device)  # -1: the learned first key, always visible
-        mask = (position >= visible.unsqueeze(-1)).to(token.dtype).unsqueeze(1) * MASKED  # [B,1,1 or M,1+N]
-        cos, sin = self.rotary.angles(visible.unsqueeze(1))  # the position after the last visible event
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, AmortizedBlock)
-            x = block.candidates(x, keys[:, layer], values[:, layer], (cos, sin), mask)
+        x = self.fusion.read(x, keys, values, visible)
         logits: Tensor = self.calibration(self.out(self.out_norm(x)) + prerank * self.prerank_weight)
         return logits

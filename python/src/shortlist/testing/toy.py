@@ -25,7 +25,7 @@ from shortlist.models.cooccurrence import Cooccurrence, CooccurrenceConfig
 from shortlist.models.encoder import Kind
 from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.models.preranker import PrerankerConfig
-from shortlist.models.ranker import RankerConfig
+from shortlist.models.ranker import RankerConfig, RankerKind
 from shortlist.models.two_tower import TwoTowerConfig
 from shortlist.schema import Op, Schema
 from shortlist.testing.toy_data import ToyDataConfig, toy_dataset
@@ -42,6 +42,7 @@ class ToyModelConfig:
     scale: float = 1.0
     seed: int = 0
     encoder: Kind = "sasrec"  # of the two-tower
+    ranker: RankerKind = "amortized"
 
 
 def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: EncodedLog | None = None) -> FunnelModels:
@@ -49,7 +50,7 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     config = config or ToyModelConfig()
     torch.manual_seed(config.seed)
     tower = TwoTowerConfig(width=config.width, retrieval_width=config.retrieval_width, layers=1, heads=1, encoder=config.encoder)
-    ranker = RankerConfig(width=config.width, layers=config.layers, heads=config.heads)
+    ranker = RankerConfig(kind=config.ranker, width=config.width, layers=config.layers, heads=config.heads)
     models = FunnelModels(
         schema,
         tower.build(schema),

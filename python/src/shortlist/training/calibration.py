@@ -20,7 +20,7 @@ from shortlist.data.splits import split_requests
 from shortlist.metrics.calibration import expected_calibration_error, reliability_bins
 from shortlist.metrics.log_loss import log_loss
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.ranker import Ranker
 from shortlist.training.batches import LogTensors, Rows
 from shortlist.training.candidates import has_pages
 from shortlist.training.cascade import CascadeEvaluation
@@ -81,7 +81,7 @@ def fit_affine(logits: Floats, labels: Floats) -> Affine:
 
 
 def calibrate(
-    ranker: AmortizedRanker,
+    ranker: Ranker,
     preranker: Preranker,
     retriever: FrozenRetriever,
     cross: CrossCounters,
@@ -129,7 +129,7 @@ def effect(fitted: Affine, logits: Floats, labels: Floats) -> dict[str, Any]:
     return found
 
 
-def candidates(evaluation: CascadeEvaluation, preranker: Preranker, ranker: AmortizedRanker) -> Observations:
+def candidates(evaluation: CascadeEvaluation, preranker: Preranker, ranker: Ranker) -> Observations:
     """Every candidate that reaches the ranker for the evaluation's targets; the target's item alone has labels, those of its action."""
     log = evaluation.retriever.log
     logits, labels = [np.zeros((0, len(log.schema.tasks)))], [np.zeros((0, len(log.schema.tasks)))]
@@ -143,9 +143,7 @@ def candidates(evaluation: CascadeEvaluation, preranker: Preranker, ranker: Amor
     return Observations(np.concatenate(logits), np.concatenate(labels).astype(np.float64))
 
 
-def shown_items(
-    retriever: FrozenRetriever, preranker: Preranker, ranker: AmortizedRanker, cross: CrossCounters, requests: Rows
-) -> Observations:
+def shown_items(retriever: FrozenRetriever, preranker: Preranker, ranker: Ranker, cross: CrossCounters, requests: Rows) -> Observations:
     """Every item of the logged pages `requests`."""
     _, logits = page_logits(retriever, preranker, ranker, cross, requests)
     return Observations(logits.astype(np.float64), page_labels(retriever.log, requests).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Stage 3: the amortized ranker. One history encoding serves all positions of a stretch and all their candidates."""
+"""Stage 3: the ranker, of any kind, on the next event and on logged pages, with a bias for the place on the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from shortlist.data.dataset import Split
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.ranker import Ranker
 from shortlist.training.batches import Rows, bucketed, training_sequences
 from shortlist.training.candidates import NextEventLists, ShownLists, has_pages
 from shortlist.training.cascade import CascadeEvaluation
@@ -24,7 +24,7 @@ _PLACES = 64  # places on a page that have their own bias; later ones share the 
 class DebiasedRanker(nn.Module):
     """The ranker with a position tower that only training has: what a place on the page adds to every task's logit."""
 
-    def __init__(self, ranker: AmortizedRanker) -> None:
+    def __init__(self, ranker: Ranker) -> None:
         super().__init__()
         self.ranker = ranker
         self.place = nn.Embedding(_PLACES, len(ranker.schema.tasks))
@@ -42,7 +42,7 @@ class RankerStage:
 
     def __init__(
         self,
-        model: AmortizedRanker,
+        model: Ranker,
         preranker: Preranker,
         retriever: FrozenRetriever,
         cross: CrossCounters,

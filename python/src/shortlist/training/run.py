@@ -28,7 +28,7 @@ from shortlist.models.cooccurrence import Cooccurrence
 from shortlist.models.embedding import ColumnEmbedding
 from shortlist.models.popularity import Popularity
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.ranker import Ranker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import Schema
 from shortlist.training import checkpoint
@@ -54,7 +54,7 @@ class Models:
 
     two_tower: TwoTower
     preranker: Preranker
-    ranker: AmortizedRanker
+    ranker: Ranker
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,13 @@ class Training:
         self.watched = self.validation[np.sort(chosen)]  # the validation targets that early stopping watches
 
     def run(self) -> None:
+        self.run_stages()
+        self.finish()
+
+    def run_stages(self) -> None:
+        """Train up to the stage that the configuration names; the record stays incomplete."""
         for stage, model, optimisation in self.stages():
             self._stage(stage, model, optimisation)
-        self.finish()
 
     def stages(self) -> Iterator[tuple[Stage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from shortlist.models.preranker import Preranker, recent_events
-from shortlist.models.ranker import AmortizedRanker
+from shortlist.models.ranker import Ranker
 from shortlist.models.two_tower import TwoTower
 from shortlist.training.batches import LogTensors, Rows, Sequences
 
@@ -95,22 +96,53 @@ def prerank_logits(retriever: FrozenRetriever, preranker: Preranker, batch: Stre
     return logits.view(*lists.rows.shape, -1)
 
 
-def encode_stretches(ranker: AmortizedRanker, retriever: FrozenRetriever, users: Stretches) -> tuple[Tensor, Tensor]:
+def encode_stretches(ranker: Ranker, retriever: FrozenRetriever, users: Stretches) -> tuple[Tensor, Tensor]:
     """Keys and values [B,L,H,N,D/H] of whole stretches; every position of a stretch reads a prefix of them."""
     past_keys, past_values = ranker.empty_past(len(users.length), users.length.device)
     return ranker.encode_history(retriever.log.history(users.index), users.length, past_keys, past_values)
 
 
 def rank_logits(
-    ranker: AmortizedRanker, retriever: FrozenRetriever, users: Stretches, keys: Tensor, values: Tensor, lists: Lists, prerank_score: Tensor
+    ranker: Ranker, retriever: FrozenRetriever, users: Stretches, keys: Tensor, values: Tensor, lists: Lists, prerank_score: Tensor
 ) -> Tensor:
-    """Task logits [B,P,M,T]: all positions and candidates of a stretch in one pass."""
+    """Task logits [B,P,M,T]. Amortized rankers take all positions and candidates of a stretch in one pass."""
     log = retriever.log
     batch, positions, count = lists.rows.shape
-    request = ranker.request(user_at(log, users, lists.visible), lists.context)  # [B,P,D]
-    spread = torch.zeros((), device=log.device) if request is None else request.repeat_interleave(count, dim=1)
     rows, place = torch.unique(lists.rows, return_inverse=True)
-    token = ranker.item_tokens(log.item_columns(rows))[place].flatten(1, 2)  # [B,P*M,D]
+    token = ranker.item_tokens(log.item_columns(rows))[place]  # [B,P,M,D]
+    request = ranker.request(user_at(log, users, lists.visible), lists.context)  # [B,P,D]
+    if request is None:
+        request = token.new_zeros(batch, positions, token.shape[-1])
+    if not ranker.fusion.amortized:
+        return _list_by_list(ranker, keys, values, lists, request, token, prerank_score)
     visible = lists.visible.repeat_interleave(count, dim=1)
-    logits = ranker.score_at(keys, values, visible, spread, token, lists.cross.flatten(1, 2), prerank_score.flatten(1, 2))
+    spread = request.repeat_interleave(count, dim=1)
+    logits = ranker.score_at(keys, values, visible, spread, token.flatten(1, 2), lists.cross.flatten(1, 2), prerank_score.flatten(1, 2))
     return logits.view(batch, positions, count, -1)
+
+
+_PAIR_EVENTS = 1 << 18  # events x candidates of one part: bounds the memory of rankers that work per candidate
+
+
+def _list_by_list(
+    ranker: Ranker, keys: Tensor, values: Tensor, lists: Lists, request: Tensor, token: Tensor, prerank_score: Tensor
+) -> Tensor:
+    """As `rank_logits`, each list a request of its own: no work for lists without candidates, nor for events after a position.
+
+    Parts of bounded size run one after another and are computed again in the backward pass.
+    """
+    count = token.shape[2]
+    used = lists.valid.any(dim=2).nonzero()
+    used = used[lists.visible[used[:, 0], used[:, 1]].argsort(stable=True)]  # lists of similar length share a part
+    logits = token.new_zeros(*token.shape[:3], len(ranker.schema.tasks))
+    begin = 0
+    while begin < len(used):
+        events = int(lists.visible[used[begin, 0], used[begin, 1]])
+        end = begin + max(1, _PAIR_EVENTS // (count * (events + 1)))
+        b, p = used[begin:end].unbind(dim=1)
+        events = max(1, int(lists.visible[b, p].max()))
+        inputs = (keys[b, ..., :events, :], values[b, ..., :events, :], lists.visible[b, p].unsqueeze(1), request[b, p].unsqueeze(1))
+        candidates = (token[b, p], lists.cross[b, p], prerank_score[b, p])
+        logits = logits.index_put((b, p), checkpoint(ranker.score_at, *inputs, *candidates, use_reentrant=False))
+        begin = end
+    return logits
