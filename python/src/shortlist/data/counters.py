@@ -50,14 +50,18 @@ class CounterTable:
     @classmethod
     def count(cls, keys: tuple[str, ...] | None, segments: Ints, rows: Ints, *, items: int, prior: float) -> Self:
         """Counts events given as parallel segment ids [E] (-1: none) and catalog rows [E]."""
-        size = items if keys is None else len(keys)
         named = segments >= 0
         pairs, counts = np.unique(segments[named] * items + rows[named], return_counts=True)
-        totals = np.bincount(segments[named], minlength=size).astype(np.int64)
+        totals = np.bincount(segments[named], minlength=items if keys is None else len(keys)).astype(np.int64)
+        return cls.of_counts(keys, pairs, counts, totals, items=items, prior=prior)
+
+    @classmethod
+    def of_counts(cls, keys: tuple[str, ...] | None, pairs: Ints, counts: Ints, totals: Ints, *, items: int, prior: float) -> Self:
+        """From ascending pairs segment * items + row [nnz] with their counts C(q,p) [nnz], and the C(q) [S]."""
         owner = pairs // items
         return cls(
             keys=keys,
-            indptr=np.searchsorted(owner, np.arange(size + 1)).astype(np.int64),
+            indptr=np.searchsorted(owner, np.arange(len(totals) + 1)).astype(np.int64),
             rows=pairs % items,
             rate_values=(counts / (totals[owner] + prior)).astype(np.float32),
             items=items,
