@@ -12,11 +12,12 @@ from torch.utils.checkpoint import checkpoint
 
 from shortlist.errors import ConfigError
 from shortlist.models.blocks import Dropout, Rotary
+from shortlist.models.gru4rec import GruBlock
 from shortlist.models.hstu import HstuBlock, RelativeBias
 from shortlist.models.ligr import LigrBlock
 from shortlist.models.sasrec import SasRecBlock
 
-Kind = Literal["sasrec", "ligr", "hstu", "bert4rec"]
+Kind = Literal["sasrec", "ligr", "hstu", "gru4rec", "bert4rec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,9 @@ class EncoderConfig:
     """Sizes: D `width`, L `layers`, H `heads`.
 
     bert4rec is the SASRec block that looks both ways (`shortlist.models.bert4rec`). `positions` are rotary, or learned from the newest
-    event back as SASRec's; HSTU has its own relative ones. `time_bias` (HSTU alone) lets elapsed seconds between events count.
-    `checkpointing` recomputes activations in the backward pass: less memory, a third more time.
+    event back as SASRec's; HSTU has its own relative ones; GRU4Rec reads in order and has none, nor heads or a feed-forward.
+    `time_bias` (HSTU alone) lets elapsed seconds between events count. `checkpointing` recomputes activations in the backward pass: less
+    memory, a third more time.
     """
 
     encoder: Kind = "sasrec"
@@ -62,9 +64,10 @@ class Encoder(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(self._block() for _ in range(config.layers))
         self.bias = RelativeBias(max_events, time=config.time_bias) if config.encoder == "hstu" else None
-        rotary = config.encoder != "hstu" and config.positions == "rotary"
+        placed = config.encoder not in ("hstu", "gru4rec")
+        rotary = placed and config.positions == "rotary"
         self.rotary = Rotary(width // config.heads) if rotary else None
-        learned = config.encoder != "hstu" and config.positions == "learned"
+        learned = placed and config.positions == "learned"
         self.position = nn.Embedding(max_events + 1, width) if learned else None
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.start, std=0.02)
@@ -73,6 +76,8 @@ class Encoder(nn.Module):
         config = self.config
         if config.encoder == "hstu":
             return HstuBlock(config.width, config.heads, self.max_events, config.dropout)
+        if config.encoder == "gru4rec":
+            return GruBlock(config.width, config.dropout)
         kinds: dict[str, type[SasRecBlock | LigrBlock]] = {"sasrec": SasRecBlock, "bert4rec": SasRecBlock, "ligr": LigrBlock}
         return kinds[config.encoder](config.width, config.heads, config.feed_forward_ratio, config.dropout)
 
@@ -92,6 +97,8 @@ class Encoder(nn.Module):
 
     def _context(self, place: Tensor, valid: Tensor, time: Tensor | None) -> tuple[Tensor | tuple[Tensor, Tensor] | None, ...]:
         """What every block is given beside x."""
+        if self.config.encoder == "gru4rec":
+            return ()
         if self.bias is None:
             angles = self.rotary.angles(place) if self.rotary is not None else None
             return (angles, valid) if self.config.encoder == "bert4rec" else (angles,)

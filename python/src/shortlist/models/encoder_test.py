@@ -17,6 +17,7 @@ CONFIGS = {
     "sasrec": EncoderConfig(encoder="sasrec", width=16, heads=2),
     "learned positions": EncoderConfig(encoder="sasrec", width=16, positions="learned"),
     "ligr": EncoderConfig(encoder="ligr", width=16, heads=2),
+    "gru4rec": EncoderConfig(encoder="gru4rec", width=16),
     "hstu": EncoderConfig(encoder="hstu", width=16, heads=2),
     "hstu with time": EncoderConfig(encoder="hstu", width=16, time_bias=True),
 }
