@@ -24,6 +24,8 @@ from shortlist.data.splits import (
     with_trained_ids,
 )
 from shortlist.errors import DataError
+from shortlist.models.cooccurrence import Cooccurrence
+from shortlist.models.popularity import Popularity
 from shortlist.testing.small_data import small
 
 CONFIG = MarketplaceConfig(users=60, items=120, events=1_500, seed=5)
@@ -79,26 +81,40 @@ def test_parts_cover_every_event_once(kind: str, market: EncodedLog) -> None:
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["leave_one_out", "by_time"]))
 def test_shuffling_the_future_changes_nothing_that_training_sees(market: EncodedLog, seed: int, kind: str) -> None:
     split = _split(kind, market)
-    future = np.flatnonzero(~training_mask(market, split))
-    order = np.arange(len(market.item))
-    order[future] = np.random.default_rng(seed).permutation(future)
-    shuffled = replace(
-        market,
-        item=market.item[order],
-        action=market.action[order],
-        value=market.value[order],
-        context={name: values[order] for name, values in market.context.items()},
-        segments={
-            name: replace(segment, ids=segment.ids[order]) if name.startswith("context.") else segment
-            for name, segment in market.segments.items()
-        },
-    )
+    shuffled = _shuffled_future(market, split, seed)
     _assert_equal(training_view(market, split), training_view(shuffled, split))
     before, after = count_crosses(market, split), count_crosses(shuffled, split)
     for name, table in before.items():
         np.testing.assert_array_equal(table.rows, after[name].rows)
         np.testing.assert_array_equal(table.rate_values, after[name].rate_values)
     np.testing.assert_array_equal(with_trained_ids(market, split).items["id"], with_trained_ids(shuffled, split).items["id"])
+    for name, values in _counted(market, split).items():
+        np.testing.assert_array_equal(values, _counted(shuffled, split)[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["leave_one_out", "by_time"])
+def test_a_planted_leak_is_caught(kind: str, market: EncodedLog) -> None:
+    """One held-out event too many in the training part changes what is counted: the law above would fail."""
+    split = _split(kind, market)
+    held_out = np.flatnonzero(split.train_end < market.ptr[1:])
+    train_end = split.train_end.copy()
+    train_end[held_out] += 1
+    shuffled = _shuffled_future(market, split, seed=0)
+    leaking = replace(split, train_end=train_end)
+    found, expected = _counted(shuffled, leaking), _counted(market, leaking)
+    assert {name for name in found if not np.array_equal(found[name], expected[name])} == set(found)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["leave_one_out", "by_time"]))
+def test_scores_of_a_target_do_not_depend_on_it_or_on_what_follows(market: EncodedLog, seed: int, kind: str) -> None:
+    """Histories end before the target: another target and another future give the same scores."""
+    split = _split(kind, market)
+    first = np.unique(np.searchsorted(market.ptr, split.validation, side="right") - 1, return_index=True)[1]
+    targets = split.validation[first]  # of each user the first held-out event: all before it trains
+    shuffled = _shuffled_future(market, split, seed)
+    model = Cooccurrence.fit(market, split)
+    np.testing.assert_array_equal(model.score_events(market, targets), model.score_events(shuffled, targets))
 
 
 @pytest.mark.parametrize("kind", ["leave_one_out", "by_time"])
@@ -149,6 +165,34 @@ def test_items_without_training_events_lose_their_embedding_row(market: EncodedL
     assert column.vocabulary == tuple(str(item) for item in market.item_ids[trained])
     assert known.items["id"][trained].tolist() == list(range(1, len(trained) + 1))
     assert (np.delete(known.items["id"], trained) == 0).all()
+
+
+def _shuffled_future(market: EncodedLog, split: Split, seed: int) -> EncodedLog:
+    """The log with its held-out events in another order."""
+    future = np.flatnonzero(~training_mask(market, split))
+    order = np.arange(len(market.item))
+    order[future] = np.random.default_rng(seed).permutation(future)
+    return replace(
+        market,
+        item=market.item[order],
+        action=market.action[order],
+        value=market.value[order],
+        context={name: values[order] for name, values in market.context.items()},
+        segments={
+            name: replace(segment, ids=segment.ids[order]) if name.startswith("context.") else segment
+            for name, segment in market.segments.items()
+        },
+    )
+
+
+def _counted(log: EncodedLog, split: Split) -> dict[str, np.ndarray]:
+    """What is counted from training events: popularity, co-occurrence."""
+    events = np.arange(0, len(log.item), 50)
+    training = events[training_mask(log, split)[events]]
+    return {
+        "popularity": Popularity.fit(log, split).scores,
+        "cooccurrence": Cooccurrence.fit(log, split).score_events(log, training),
+    }
 
 
 def _assert_equal(left: EncodedLog, right: EncodedLog) -> None:
