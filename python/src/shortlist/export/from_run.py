@@ -24,7 +24,7 @@ from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.models.cooccurrence import Cooccurrence
 from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import Schema
 
@@ -37,7 +37,7 @@ class TrainedModels(Protocol):
     @property
     def preranker(self) -> Preranker: ...
     @property
-    def ranker(self) -> Ranker: ...
+    def ranker(self) -> AnyRanker: ...
 
 
 class TrainedRun(Protocol):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shortlist.models.preranker import Preranker, query_vectors
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import ACTION, Column, Op, Schema
 
@@ -28,7 +28,7 @@ class FunnelModels:
     schema: Schema
     two_tower: TwoTower
     preranker: Preranker
-    ranker: Ranker
+    ranker: AnyRanker
 
     @property
     def heads(self) -> int:
@@ -78,7 +78,7 @@ def request_specs(schema: Schema) -> list[Spec]:
 
 def signatures(models: FunnelModels) -> dict[str, Signature]:
     """Inputs and outputs of every graph, in the order of the contract."""
-    schema, ranker_width = models.schema, models.ranker.config.width
+    schema, ranker_width = models.schema, models.ranker.width
     layers, heads, head_width = models.ranker.fusion.cache_shape
     width, queries, crosses, tasks = models.two_tower.config.retrieval_width, models.heads, len(schema.cross), len(schema.tasks)
     f32, i64 = torch.float32, torch.int64

@@ -16,6 +16,8 @@ from onnx import ModelProto, TensorProto, checker, helper
 
 from shortlist.errors import ExportError
 from shortlist.export.graphs import NOT_ALLOWED, FunnelModels, Graph, Signature, Spec, graph_modules, signatures
+from shortlist.export.trees_onnx import fill_trees
+from shortlist.models.trees import TreeRanker
 
 OPSET = 23
 IR_VERSION = 11  # of opset 23; readers since ONNX Runtime 1.22
@@ -48,6 +50,8 @@ def export_graph(name: str, models: FunnelModels) -> bytes:
             fix="train with two_tower.model.time_bias=false",
         )
     model = index_graph(signature) if name == "index" else _export(name, graph_modules(models)[name], signature)
+    if name == "ranker" and isinstance(models.ranker, TreeRanker):
+        fill_trees(model, models.ranker.trees)
     model = stable(model, name, signature)
     check(name, model)
     data: bytes = model.SerializeToString(deterministic=True)

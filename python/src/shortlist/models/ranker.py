@@ -18,9 +18,10 @@ from shortlist.models.calibration import Calibration
 from shortlist.models.early_fusion import Bst, Din, MeanPool, TransAct
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
 from shortlist.models.fusion import Fusion
+from shortlist.models.trees import TreeRanker
 from shortlist.schema import ACTION, Schema
 
-RankerKind = Literal["amortized", "amortized-self", "bst", "transact", "din", "mean-pool"]
+RankerKind = Literal["amortized", "amortized-self", "bst", "transact", "din", "mean-pool", "trees"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class RankerConfig:
     """Sizes: D `width`, L `layers`, H `heads`. Heads of 32 or more run at GEMM speed on CPUs.
 
     `kind`: "amortized" is the product; "amortized-self" adds each candidate's own key; "bst", "transact", "din" and "mean-pool" are the
-    baselines (the last two have no layers and no heads).
+    baselines (the last two have no layers and no heads). "trees" are boosted trees, which none of these sizes concerns.
     """
 
     kind: RankerKind = "amortized"
@@ -38,8 +39,8 @@ class RankerConfig:
     feed_forward_ratio: int = 2
     dropout: float = 0.1
 
-    def build(self, schema: Schema) -> Ranker:
-        return Ranker(schema, self)
+    def build(self, schema: Schema) -> AnyRanker:
+        return TreeRanker(schema) if self.kind == "trees" else Ranker(schema, self)
 
     def fusion(self) -> Fusion:
         """Raises ConfigError for a kind that does not exist."""
@@ -59,6 +60,7 @@ class RankerConfig:
         raise ConfigError(f"RankerConfig.kind is {self.kind!r}", why="there is no such ranker", fix=f"use one of {', '.join(KINDS)}")
 
 
+# The neural ones, which differ in their fusion alone.
 KINDS: tuple[RankerKind, ...] = ("amortized", "amortized-self", "bst", "transact", "din", "mean-pool")
 
 
@@ -88,6 +90,11 @@ class Ranker(nn.Module):
         self.register_buffer("prerank_mean", torch.zeros(()))
         self.register_buffer("prerank_deviation", torch.ones(()))
         self.calibration = Calibration(tasks)  # after training: see `shortlist.training.calibration`
+
+    @property
+    def width(self) -> int:
+        """D of ranker tokens."""
+        return self.config.width
 
     def item_tokens(self, item: Columns) -> Tensor:
         """Item columns [M] -> [M,D]; computed when the catalog changes, not per request."""
@@ -148,3 +155,6 @@ class Ranker(nn.Module):
         x = self.fusion.read(x, keys, values, visible)
         logits: Tensor = self.calibration(self.out(self.out_norm(x)) + prerank * self.prerank_weight)
         return logits
+
+
+AnyRanker = Ranker | TreeRanker

@@ -25,7 +25,7 @@ from shortlist.models.cooccurrence import Cooccurrence, CooccurrenceConfig
 from shortlist.models.encoder import Kind
 from shortlist.models.popularity import Popularity, PopularityConfig
 from shortlist.models.preranker import PrerankerConfig
-from shortlist.models.ranker import RankerConfig, RankerKind
+from shortlist.models.ranker import Ranker, RankerConfig, RankerKind
 from shortlist.models.two_tower import TwoTowerConfig
 from shortlist.schema import Op, Schema
 from shortlist.testing.toy_data import ToyDataConfig, toy_dataset
@@ -57,6 +57,7 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
         PrerankerConfig(recent_events=4).build(schema, tower),
         ranker.build(schema),
     )
+    assert isinstance(models.ranker, Ranker)
     for model in (models.two_tower, models.preranker, models.ranker):
         model.apply(_scatter)
     with torch.no_grad():

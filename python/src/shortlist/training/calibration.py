@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from shortlist.data.dataset import Split
@@ -20,7 +19,8 @@ from shortlist.data.splits import split_requests
 from shortlist.metrics.calibration import expected_calibration_error, reliability_bins
 from shortlist.metrics.log_loss import log_loss
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker
+from shortlist.training.affine import Affine, fit_affine
 from shortlist.training.batches import LogTensors, Rows
 from shortlist.training.candidates import has_pages
 from shortlist.training.cascade import CascadeEvaluation
@@ -34,7 +34,6 @@ Floats = npt.NDArray[np.float64]
 # What calibration looks at of each part, at most: two parameters per task need no more.
 MOST_PAGES = 20_000
 MOST_TARGETS = 2_000
-_PRIOR = 1.0  # deviation of log(slope) around 0: a task with few positives keeps its slope near 1
 
 
 @dataclass(frozen=True)
@@ -45,43 +44,8 @@ class Observations:
     labels: Floats
 
 
-@dataclass(frozen=True)
-class Affine:
-    """logit -> slope * logit + intercept, slope > 0."""
-
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def __call__(self, logits: Floats) -> Floats:
-        return self.slope * logits + self.intercept
-
-
-def fit_affine(logits: Floats, labels: Floats) -> Affine:
-    """The map that makes labels [n] most likely under logits [n]; the identity where all labels are equal, which teach no rate.
-
-    The slope is exp(a) with a weak normal prior on a, so it is positive: no order changes.
-    """
-    if len(labels) == 0 or labels.min() == labels.max():
-        return Affine()
-    centre, rate = float(logits.mean()), float(labels.mean())
-    centred = logits - centre
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        slope = np.exp(parameters[0])
-        z = slope * centred + parameters[1]
-        error = expit(z) - labels
-        value = (np.logaddexp(0.0, z) - labels * z).sum() + parameters[0] ** 2 / (2 * _PRIOR**2)
-        gradient = np.array([(error * slope * centred).sum() + parameters[0] / _PRIOR**2, error.sum()])
-        return float(value) / len(labels), gradient / len(labels)
-
-    start = np.array([0.0, np.log(rate / (1 - rate))])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10})
-    slope = float(np.exp(found.x[0]))
-    return Affine(slope, float(found.x[1]) - slope * centre)
-
-
 def calibrate(
-    ranker: Ranker,
+    ranker: AnyRanker,
     preranker: Preranker,
     retriever: FrozenRetriever,
     cross: CrossCounters,
@@ -129,7 +93,7 @@ def effect(fitted: Affine, logits: Floats, labels: Floats) -> dict[str, Any]:
     return found
 
 
-def candidates(evaluation: CascadeEvaluation, preranker: Preranker, ranker: Ranker) -> Observations:
+def candidates(evaluation: CascadeEvaluation, preranker: Preranker, ranker: AnyRanker) -> Observations:
     """Every candidate that reaches the ranker for the evaluation's targets; the target's item alone has labels, those of its action."""
     log = evaluation.retriever.log
     logits, labels = [np.zeros((0, len(log.schema.tasks)))], [np.zeros((0, len(log.schema.tasks)))]
@@ -143,7 +107,7 @@ def candidates(evaluation: CascadeEvaluation, preranker: Preranker, ranker: Rank
     return Observations(np.concatenate(logits), np.concatenate(labels).astype(np.float64))
 
 
-def shown_items(retriever: FrozenRetriever, preranker: Preranker, ranker: Ranker, cross: CrossCounters, requests: Rows) -> Observations:
+def shown_items(retriever: FrozenRetriever, preranker: Preranker, ranker: AnyRanker, cross: CrossCounters, requests: Rows) -> Observations:
     """Every item of the logged pages `requests`."""
     _, logits = page_logits(retriever, preranker, ranker, cross, requests)
     return Observations(logits.astype(np.float64), page_labels(retriever.log, requests).astype(np.float64))

@@ -17,8 +17,9 @@ from shortlist.models.calibration import Calibration
 from shortlist.models.ranker import RankerConfig
 from shortlist.models.two_tower import TwoTowerConfig
 from shortlist.training import run
+from shortlist.training.affine import Affine, fit_affine
 from shortlist.training.batches import LogTensors
-from shortlist.training.calibration import Affine, effect, fit_affine, held_out_pages
+from shortlist.training.calibration import effect, held_out_pages
 from shortlist.training.config import Cascade, Optimisation, PrerankerTraining, RankerTraining, RunConfig, TwoTowerTraining
 from shortlist.training.cross import CrossCounters
 from shortlist.training.impressions import impressions_of, page_labels, page_logits

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shortlist.metrics.order import NOT_RANKED, order_rows
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker
 from shortlist.training.batches import Rows, bucketed, target_histories
 from shortlist.training.config import Cascade
 from shortlist.training.cross import CrossCounters
@@ -36,16 +36,16 @@ class CascadeEvaluation:
         self._retrieved: list[tuple[Rows, Stretches, Lists, Tensor, Tensor]] = []  # with the target's row and the scores
         self._retrieval_ranks = np.full(len(target), NOT_RANKED)
 
-    def metrics(self, preranker: Preranker, ranker: Ranker | None) -> dict[str, dict[str, float]]:
+    def metrics(self, preranker: Preranker, ranker: AnyRanker | None) -> dict[str, dict[str, float]]:
         """Metrics by model: two_tower, preranker (retrieved items in its order), cascade (the ranker's order of the kept ones)."""
         return {model: rank_metrics(ranks) for model, ranks in self.ranks(preranker, ranker).items()}
 
-    def ranks(self, preranker: Preranker, ranker: Ranker | None) -> dict[str, Rows]:
+    def ranks(self, preranker: Preranker, ranker: AnyRanker | None) -> dict[str, Rows]:
         """Rank from 1 of each target [n] by model; NOT_RANKED where a stage before dropped it."""
         return {model: ranks for model, (ranks, _) in self.ranked(preranker, ranker, depth=1).items()}
 
     @torch.no_grad()
-    def ranked(self, preranker: Preranker, ranker: Ranker | None, *, depth: int = 10) -> dict[str, tuple[Rows, Rows]]:
+    def ranked(self, preranker: Preranker, ranker: AnyRanker | None, *, depth: int = 10) -> dict[str, tuple[Rows, Rows]]:
         """As `ranks`, and the `depth` best rows [n,depth] for each target, best first; -1 is padding."""
         if not self._retrieved:
             self._retrieve()
@@ -66,7 +66,7 @@ class CascadeEvaluation:
         return {model: (found, heads[model]) for model, found in ranks.items()}
 
     @torch.no_grad()
-    def rankings(self, preranker: Preranker, ranker: Ranker) -> Iterator[tuple[Rows, Lists, Tensor]]:
+    def rankings(self, preranker: Preranker, ranker: AnyRanker) -> Iterator[tuple[Rows, Lists, Tensor]]:
         """Places in `target`, the candidates that reach the ranker [B,1,M], and its task logits [B,1,M,T]."""
         if not self._retrieved:
             self._retrieve()
@@ -74,7 +74,7 @@ class CascadeEvaluation:
             scores = torch.matmul(prerank_logits(self.retriever, preranker, users, lists), preranker.task_weights)
             yield chosen, *self._rank(ranker, users, lists, scores)
 
-    def _rank(self, ranker: Ranker, users: Stretches, lists: Lists, scores: Tensor) -> tuple[Lists, Tensor]:
+    def _rank(self, ranker: AnyRanker, users: Stretches, lists: Lists, scores: Tensor) -> tuple[Lists, Tensor]:
         """The `prerank` best of lists by scores [B,1,M], and the ranker's task logits of them."""
         kept, best = scores.masked_fill(~lists.valid, SEEN).topk(min(self.config.prerank, scores.shape[2]), dim=2)
         lists = pick(lists, best)

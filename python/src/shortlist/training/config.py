@@ -12,6 +12,7 @@ from typing import Any, Literal
 from shortlist.errors import ConfigError
 from shortlist.models.preranker import PrerankerConfig
 from shortlist.models.ranker import RankerConfig
+from shortlist.models.trees import TreeConfig
 from shortlist.models.two_tower import TwoTowerConfig
 
 
@@ -126,6 +127,7 @@ class RankerTraining:
     focus: float = 0.0
     listwise_weight: float = 3.0
     pretrained_items: bool = True  # start from the two-tower's item and action tables, where the widths agree
+    trees: TreeConfig = field(default_factory=TreeConfig)  # of the kind "trees", which only `sampling` and `batch_events` concern too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

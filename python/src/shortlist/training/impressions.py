@@ -14,7 +14,7 @@ from shortlist.data.dataset import EncodedImpressions
 from shortlist.errors import DataError
 from shortlist.features import window_starts
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker
 from shortlist.training.batches import LogTensors, Rows, Sequences, bucketed
 from shortlist.training.cross import CrossCounters
 from shortlist.training.scoring import FrozenRetriever, Lists, Stretches, encode_stretches, prerank_logits, rank_logits, stretches
@@ -57,7 +57,7 @@ def page_lists(log: LogTensors, cross: CrossCounters, users: Stretches, requests
 
 @torch.no_grad()
 def page_logits(
-    retriever: FrozenRetriever, preranker: Preranker, ranker: Ranker, cross: CrossCounters, requests: Rows
+    retriever: FrozenRetriever, preranker: Preranker, ranker: AnyRanker, cross: CrossCounters, requests: Rows
 ) -> tuple[Floats, Floats]:
     """Task logits [n,T] of the preranker and of the ranker for all items shown in `requests`, one request after the other.
 

@@ -22,6 +22,7 @@ from shortlist.training.averaging import State, copy_of
 from shortlist.training.batches import LogTensors
 from shortlist.training.loop import Stage
 from shortlist.training.source import load_source
+from shortlist.training.tree_stage import TreeStage
 
 COEFFICIENTS = (0.25, 0.5, 0.75, 1.0)  # of the way from the anchor to the merged weights; 0, the anchor itself, always competes
 
@@ -116,7 +117,7 @@ def _load(folders: Sequence[Path], base: Path) -> dict[Path, run.Run]:
     return loaded
 
 
-def _merge_stage(stage: Stage, model: torch.nn.Module, states: Sequence[State], *, from_anchor: bool) -> dict[str, object]:
+def _merge_stage(stage: Stage | TreeStage, model: torch.nn.Module, states: Sequence[State], *, from_anchor: bool) -> dict[str, object]:
     """Give the model, which holds the anchor's weights, those that validate best; returns what the record says of it."""
     anchor = copy_of(model.state_dict())
     shapes = {name: value.shape for name, value in anchor.items()}

@@ -28,7 +28,8 @@ from shortlist.models.cooccurrence import Cooccurrence
 from shortlist.models.embedding import ColumnEmbedding
 from shortlist.models.popularity import Popularity
 from shortlist.models.preranker import Preranker
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker
+from shortlist.models.trees import TreeRanker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import Schema
 from shortlist.training import checkpoint
@@ -45,6 +46,7 @@ from shortlist.training.recipe import load_recipe
 from shortlist.training.retrieval import first_meetings, rank_metrics, retrieval_ranks, score_ranks
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
+from shortlist.training.tree_stage import TreeStage
 from shortlist.training.two_tower_stage import TwoTowerStage
 
 
@@ -54,7 +56,7 @@ class Models:
 
     two_tower: TwoTower
     preranker: Preranker
-    ranker: Ranker
+    ranker: AnyRanker
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Training:
         for stage, model, optimisation in self.stages():
             self._stage(stage, model, optimisation)
 
-    def stages(self) -> Iterator[tuple[Stage, nn.Module, Optimisation]]:
+    def stages(self) -> Iterator[tuple[Stage | TreeStage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
         config, models, split = self.config, self.models, self.source.split
         kind = MaskedStage if isinstance(models.two_tower, Bert4Rec) else TwoTowerStage
@@ -149,16 +151,17 @@ class Training:
         yield prerank, models.preranker, config.preranker.optimisation
         if config.until == "preranker":
             return
+        shared = (models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.ranker, config.seed)
+        if isinstance(models.ranker, TreeRanker):
+            yield TreeStage(models.ranker, *shared), models.ranker, config.ranker.optimisation
+            return
         tower = models.two_tower
         if config.ranker.pretrained_items and tower.action is not None and config.ranker.model.width == config.two_tower.model.width:
             models.ranker.item.load_state_dict(tower.item.state_dict())
             models.ranker.action.load_state_dict(tower.action.state_dict())
-        rank = RankerStage(
-            models.ranker, models.preranker, retriever, self.cross, split, self.fresh_start, watched, config.ranker, config.seed
-        )
-        yield rank, models.ranker, config.ranker.optimisation
+        yield RankerStage(models.ranker, *shared), models.ranker, config.ranker.optimisation
 
-    def _stage(self, stage: Stage, model: nn.Module, optimisation: Optimisation) -> None:
+    def _stage(self, stage: Stage | TreeStage, model: nn.Module, optimisation: Optimisation) -> None:
         path = self.folder / f"{stage.name}.safetensors"
         if path.exists():
             checkpoint.load_model(path, model)
@@ -167,7 +170,7 @@ class Training:
         if self.config.start:
             self._start_from(Path(self.config.start), stage.name, model)
         torch.manual_seed(self.config.seed)
-        progress = fit(stage, optimisation, self.folder, self.log.device)
+        progress = stage.train(self.folder) if isinstance(stage, TreeStage) else fit(stage, optimisation, self.folder, self.log.device)
         checkpoint.save_model(path, model)
         self.record["stages"][stage.name] = vars(progress)
         write_record(self.folder, self.record)

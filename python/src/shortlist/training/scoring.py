@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from shortlist.models.preranker import Preranker, recent_events
-from shortlist.models.ranker import Ranker
+from shortlist.models.ranker import AnyRanker, Ranker
 from shortlist.models.two_tower import TwoTower
 from shortlist.training.batches import LogTensors, Rows, Sequences
 
@@ -96,14 +96,14 @@ def prerank_logits(retriever: FrozenRetriever, preranker: Preranker, batch: Stre
     return logits.view(*lists.rows.shape, -1)
 
 
-def encode_stretches(ranker: Ranker, retriever: FrozenRetriever, users: Stretches) -> tuple[Tensor, Tensor]:
+def encode_stretches(ranker: AnyRanker, retriever: FrozenRetriever, users: Stretches) -> tuple[Tensor, Tensor]:
     """Keys and values [B,L,H,N,D/H] of whole stretches; every position of a stretch reads a prefix of them."""
     past_keys, past_values = ranker.empty_past(len(users.length), users.length.device)
     return ranker.encode_history(retriever.log.history(users.index), users.length, past_keys, past_values)
 
 
 def rank_logits(
-    ranker: Ranker, retriever: FrozenRetriever, users: Stretches, keys: Tensor, values: Tensor, lists: Lists, prerank_score: Tensor
+    ranker: AnyRanker, retriever: FrozenRetriever, users: Stretches, keys: Tensor, values: Tensor, lists: Lists, prerank_score: Tensor
 ) -> Tensor:
     """Task logits [B,P,M,T]. Amortized rankers take all positions and candidates of a stretch in one pass."""
     log = retriever.log
@@ -113,7 +113,7 @@ def rank_logits(
     request = ranker.request(user_at(log, users, lists.visible), lists.context)  # [B,P,D]
     if request is None:
         request = token.new_zeros(batch, positions, token.shape[-1])
-    if not ranker.fusion.amortized:
+    if isinstance(ranker, Ranker) and not ranker.fusion.amortized:
         return _list_by_list(ranker, keys, values, lists, request, token, prerank_score)
     visible = lists.visible.repeat_interleave(count, dim=1)
     spread = request.repeat_interleave(count, dim=1)
