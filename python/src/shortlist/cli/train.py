@@ -18,6 +18,7 @@ def train(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: ranker.optimisation.epochs=3. May be repeated.")
     ] = None,
+    processes: Annotated[int, typer.Option(help="How many processes share every batch.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Train the two-tower, the preranker and the ranker; an interrupted run continues.
@@ -29,7 +30,7 @@ def train(
     from shortlist.training.run import read_record
     from shortlist.training.run import train as run_training
 
-    folder = run_training(recipe, data or None, out, overrides(setting))
+    folder = run_training(recipe, data or None, out, overrides(setting), processes)
     record = read_record(folder)
     metrics = record["metrics"]
     if as_json:

@@ -63,15 +63,12 @@ def save_progress(
     best: dict[str, Tensor],
     scalars: dict[str, Any],
 ) -> None:
-    """Everything that the next step depends on: weights, optimizer moments, averages, best weights so far, generator states."""
+    """Everything that the next step depends on: weights, optimizer moments, averages, best weights so far. Draws follow from the step."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
-    tensors["generator.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["generator.cuda"] = torch.cuda.get_rng_state()
     write_tensors(path, tensors, scalars)
 
 
@@ -90,7 +87,4 @@ def load_progress(
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors["generator.cpu"])
-    if "generator.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["generator.cuda"])
     return part("average."), part("best."), scalars

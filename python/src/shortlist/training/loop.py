@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shortlist.errors import ShortlistError
-from shortlist.training import checkpoint
+from shortlist.training import checkpoint, parallel
 from shortlist.training.averaging import EpochWeights, copy_of
 from shortlist.training.batches import Rows, Sequences
 from shortlist.training.config import Optimisation
@@ -21,7 +21,11 @@ from shortlist.training.logs import RunLog, peak_memory, track
 
 
 class Stage(Protocol):
-    """One model to train. Batches depend on the seed and epoch alone; `loss` may draw from torch's default generator."""
+    """One model to train. Batches depend on the seed and epoch alone; `loss` may draw from torch's default generator.
+
+    A stage with a true attribute `parallel` trains in all processes; its `loss` is then that of `parallel.share(batch)` divided by what
+    the whole batch holds, so that the losses of all processes sum up to that of the batch.
+    """
 
     name: str
     monitor: str  # the validation metric to maximise
@@ -45,6 +49,7 @@ class Stage(Protocol):
 class Progress:
     """What run.json says of a stage, and the scalars of a checkpoint. `epochs` has a record per epoch, from 0: before training."""
 
+    seed: int = 0  # of the draws of all steps
     epoch: int = 0  # epochs done
     step: int = 0  # optimizer steps done
     best: float = -math.inf
@@ -65,7 +70,7 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas, fused=True
     )
-    state = Progress()
+    state = Progress(seed=torch.initial_seed())
     average: dict[str, Tensor] = {}
     best: dict[str, Tensor] = {}
     if config.ema_decay:
@@ -77,10 +82,11 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
     limit = 60 * config.max_minutes or math.inf
     patience = config.patience * config.validate_every
     kept = EpochWeights(path.parent, stage.name, config.average_epochs)
-    log = RunLog(folder / "logs", stage.name)
+    log = RunLog(folder / "logs", stage.name) if parallel.rank() == 0 else None
     try:
+        parallel.copy_from_first(model)
         if not state.epochs:  # later stages start as the stage before them: training must improve on that, or it is not kept
-            metrics = _validate(stage, average)
+            metrics = parallel.from_first(lambda: _validate(stage, average))
             _record(state, log, {"epoch": 0.0, **metrics})
             state.best = metrics[stage.monitor]
             best = copy_of(model.state_dict() | average)
@@ -89,23 +95,27 @@ def fit(stage: Stage, config: Optimisation, folder: Path, device: torch.device, 
             record = _epoch(stage, config, optimizer, average, state, begin + limit - state.seconds, log, device)
             state.epoch += 1
             trained = time.monotonic() - begin
-            over = state.epoch == config.epochs or state.seconds + trained >= limit
-            metrics = _validate(stage, average) if over or state.epoch % config.validate_every == 0 else {}
+            over = bool(record.pop("over")) or state.epoch == config.epochs
+            metrics = parallel.from_first(lambda: _validate(stage, average)) if over or state.epoch % config.validate_every == 0 else {}
             seconds = time.monotonic() - begin
-            state.seconds += seconds
             record = {"epoch": float(state.epoch), "seconds": seconds, "validation_seconds": seconds - trained, **record}
-            _record(state, log, record | metrics | peak_memory(device))
+            record = parallel.from_first(lambda: record | metrics | peak_memory(device))  # noqa: B023
+            state.seconds += record["seconds"]
+            _record(state, log, record)
             if metrics and metrics[stage.monitor] > state.best:
                 state.best, state.best_epoch = metrics[stage.monitor], state.epoch
                 best = copy_of(model.state_dict() | average)
-            if metrics and kept.count:
+            if metrics and kept.count and log is not None:
                 kept.keep(model.state_dict() | average, _validated(stage, state), state.epoch)
-            checkpoint.save_progress(path, model, optimizer, average, best, vars(state))
+            if log is not None:
+                checkpoint.save_progress(path, model, optimizer, average, best, vars(state))
         model.load_state_dict(best)
-        if kept.count:
+        if kept.count and log is not None:
             _average(stage, kept, state, log)
+        parallel.copy_from_first(model)
     finally:
-        log.close()
+        if log is not None:
+            log.close()
     model.eval()
     return state
 
@@ -131,9 +141,10 @@ def _average(stage: Stage, kept: EpochWeights, state: Progress, log: RunLog) -> 
     model.load_state_dict(best)
 
 
-def _record(state: Progress, log: RunLog, record: dict[str, float]) -> None:
+def _record(state: Progress, log: RunLog | None, record: dict[str, float]) -> None:
     state.epochs.append(record)
-    log.write(state.step, record, show=True)
+    if log is not None:
+        log.write(state.step, record, show=True)
 
 
 def _epoch(
@@ -143,14 +154,17 @@ def _epoch(
     average: dict[str, Tensor],
     state: Progress,
     deadline: float,
-    log: RunLog,
+    log: RunLog | None,
     device: torch.device,
 ) -> dict[str, float]:
-    """One pass over the batches, or over those before the deadline (monotonic seconds); returns the mean loss and the speed."""
+    """One pass over the batches, or over those before the deadline (monotonic seconds).
+
+    Returns the mean loss, the speed, and whether the deadline is "over".
+    """
     model = stage.model.train()
     parameters = list(model.parameters())
     begin, first = time.monotonic(), state.step
-    loss, events = 0.0, 0
+    loss, events, late = 0.0, 0, 0.0
     batches = stage.batches(state.epoch)
     total = state.step + (config.epochs - state.epoch) * len(batches)
     for batch in track(batches, f"{stage.name} epoch {state.epoch + 1}"):
@@ -158,31 +172,38 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            parts = stage.loss(batch)
-        if not torch.isfinite(parts["loss"]):
+        parallel.seed_step(state.seed, state.step)
+        parts: dict[str, Tensor] = {}
+        if len(parallel.share(batch)):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                parts = stage.loss(batch)
+            parts["loss"].backward()  # type: ignore[no-untyped-call]
+        late = float(time.monotonic() >= deadline)
+        value, late = parallel.add_gradients(parameters, parts["loss"].item() if parts else 0.0, late)
+        if not math.isfinite(value):
             raise ShortlistError(
-                f"{stage.name}: the loss is {parts['loss'].item()} at step {state.step}",
+                f"{stage.name}: the loss is {value} at step {state.step}",
                 why="the weights or the data hold values that are not finite",
                 fix="lower the learning rate or check the number columns",
             )
-        parts["loss"].backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimizer.step()
         state.step += 1
-        loss += parts["loss"].item()
+        loss += value
         events += int(stage.sequences.length[batch].sum())
         if average:
             decay = min(config.ema_decay, (1 + state.step) / (10 + state.step))  # early averages forget the start
             with torch.no_grad():
-                for name, value in model.named_parameters():
-                    average[name].lerp_(value, 1 - decay)
-        if state.step % 20 == 0:
-            log.write(state.step, {name: value.item() for name, value in parts.items()} | {"learning_rate": rate})
-        if time.monotonic() >= deadline:
+                for name, weight in model.named_parameters():
+                    average[name].lerp_(weight, 1 - decay)
+        if log is not None and state.step % 20 == 0:
+            shown = {name: part.item() for name, part in parts.items()} if parallel.size() == 1 else {}
+            log.write(state.step, shown | {"loss": value, "learning_rate": rate})
+        if late:
             break
     steps, seconds = state.step - first, time.monotonic() - begin
-    return {"train_loss": loss / max(1, steps), "steps": float(steps), "events_per_second": events / max(seconds, 1e-9)}
+    speed = events / max(seconds, 1e-9)
+    return {"train_loss": loss / max(1, steps), "steps": float(steps), "events_per_second": speed, "over": late}
 
 
 def _validate(stage: Stage, average: dict[str, Tensor]) -> dict[str, float]:

@@ -14,6 +14,8 @@ from shortlist.training.two_tower_stage import TwoTowerStage
 class MaskedStage(TwoTowerStage):
     """Hides `mask_share` of the events, and at least one of each history: the newest, where chance would have hidden none."""
 
+    parallel = False  # masks are drawn for a whole batch
+
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         log, model, sequences = self.log, self.model, self.sequences
         assert isinstance(model, Bert4Rec)

@@ -32,7 +32,7 @@ from shortlist.models.ranker import AnyRanker
 from shortlist.models.trees import TreeRanker
 from shortlist.models.two_tower import TwoTower
 from shortlist.schema import Schema
-from shortlist.training import checkpoint
+from shortlist.training import checkpoint, parallel
 from shortlist.training.batches import LogTensors, Rows, fresh_start
 from shortlist.training.calibration import calibrate
 from shortlist.training.cascade import CascadeEvaluation
@@ -70,24 +70,34 @@ class Run:
     record: dict[str, Any]
 
 
-def train(recipe: str, data: str | None, out: Path, overrides: Mapping[str, str] | None = None) -> Path:
+def train(recipe: str, data: str | None, out: Path, overrides: Mapping[str, str] | None = None, processes: int = 1) -> Path:
     """Train all three models of a recipe (a name or a .py file) into `out`/<run name>, and return that directory.
 
     `data` is a spec of `shortlist.data.load` that replaces the recipe's own. An interrupted run of the same configuration and data
-    continues where it stopped. Raises ConfigError, DataError, or CheckpointError when the directory holds another run.
+    continues where it stopped. Several `processes` share every batch of the stages that can. Raises ConfigError, DataError, or
+    CheckpointError when the directory holds another run.
     """
     config: RunConfig = override(load_recipe(recipe), {**(overrides or {}), **({"data": data} if data else {})})
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    return train_config(config, load_source(config), out)
+    if processes < 1:
+        raise ConfigError(f"{processes} processes cannot train", fix="use 1 or more")
+    if processes > 1:
+        parallel.run(processes, load_and_train, config, out)
+    else:
+        load_and_train(config, out)
+    return out / config.name
+
+
+def load_and_train(config: RunConfig, out: Path) -> None:
+    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // parallel.size()))
+    train_config(config, load_source(config), out)
 
 
 def train_config(config: RunConfig, source: Source, out: Path) -> Path:
     """As `train`, from a configuration and loaded data."""
     _check_stages(config)
     folder = out / config.name
-    record = begin(folder, config, source)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    log = LogTensors(source.log, device)
+    record = parallel.from_first(lambda: begin(folder, config, source))
+    log = LogTensors(source.log, parallel.device_of_rank())
     models = build_models(config, source.log.schema)
     training = Training(folder, config, source, log, models, record)
     training.run()
@@ -130,12 +140,15 @@ class Training:
 
     def run(self) -> None:
         self.run_stages()
-        self.finish()
+        parallel.first_alone(self.finish)
 
     def run_stages(self) -> None:
         """Train up to the stage that the configuration names; the record stays incomplete."""
         for stage, model, optimisation in self.stages():
-            self._stage(stage, model, optimisation)
+            if getattr(stage, "parallel", False):
+                self._stage(stage, model, optimisation)
+            else:
+                parallel.first_alone(lambda: self._stage(stage, model, optimisation))  # noqa: B023
 
     def stages(self) -> Iterator[tuple[Stage | TreeStage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
@@ -171,6 +184,8 @@ class Training:
             self._start_from(Path(self.config.start), stage.name, model)
         torch.manual_seed(self.config.seed)
         progress = stage.train(self.folder) if isinstance(stage, TreeStage) else fit(stage, optimisation, self.folder, self.log.device)
+        if parallel.rank() > 0:
+            return
         checkpoint.save_model(path, model)
         self.record["stages"][stage.name] = vars(progress)
         write_record(self.folder, self.record)

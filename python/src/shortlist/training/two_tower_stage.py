@@ -12,9 +12,10 @@ from torch.nn import functional
 from shortlist.errors import ConfigError
 from shortlist.losses.shared_negatives import shared_negatives_loss
 from shortlist.models.two_tower import TwoTower, logit_scale
+from shortlist.training import parallel
 from shortlist.training.batches import LogTensors, Rows, bucketed, training_sequences
 from shortlist.training.config import TwoTowerTraining
-from shortlist.training.negatives import NegativeSampler, place_of
+from shortlist.training.negatives import Negatives, NegativeSampler, place_of
 from shortlist.training.retrieval import rank_metrics, retrieval_ranks
 from shortlist.training.self_play import Opponent
 
@@ -43,23 +44,38 @@ class TwoTowerStage:
         self.opponent.begin_epoch(epoch)
         return bucketed(self.sequences.length, self.config.batch_events, (self.seed, 1, epoch))
 
+    @property
+    def parallel(self) -> bool:
+        """Whether processes may share a batch (`shortlist.training.parallel`); self-play picks from a whole one."""
+        return not self.config.self_play.weight
+
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         log, model, sequences = self.log, self.model, self.sequences
-        start, length = (torch.from_numpy(x[batch]).to(log.device) for x in (sequences.start, sequences.length))
-        target, valid = log.event_index(start, length, int(sequences.length[batch].max()))  # state i predicts event i
-        # A stretch that begins in the middle of a life must not teach that its first event follows an empty history.
-        valid[:, 0] &= torch.from_numpy(sequences.whole[batch]).to(log.device)
+        everyone, known = self._targets(batch)  # of all processes: their negatives and their divisor are the same
+        drawn = None if self.config.own_negatives else self.negatives(log.rows(everyone[known]))
+        divisor = self.action_weights[log.actions(everyone[known])].sum().clamp(min=1e-9)
+        share = parallel.share(batch)
+        target, valid = self._targets(share)
+        start, length = (torch.from_numpy(x[share]).to(log.device) for x in (sequences.start, sequences.length))
         inputs, _ = log.event_index(start, length - 1, target.shape[1] - 1)
         states = model.states_of(self._events(inputs), length - 1, log.times(inputs))[valid]  # [S,D]: no further work on padding
         event = target[valid]
         query = model.query_vector(states, log.user_columns(log.event_user[event]), log.context_columns(event))
         query = query * logit_scale(model.config.retrieval_width)
-        weight = self.action_weights[log.actions(event)]
-        loss = self._loss(query, log.rows(event), weight / weight.sum().clamp(min=1e-9))
+        loss = self._loss(query, log.rows(event), self.action_weights[log.actions(event)] / divisor, drawn)
         if self.opponent.frozen is None:
             return {"loss": loss}
         picked = self.opponent.loss(inputs, length - 1, target, valid, query)
         return {"loss": loss + self.config.self_play.weight * picked, "next_event": loss, "self_play": picked}
+
+    def _targets(self, batch: Rows) -> tuple[Tensor, Tensor]:
+        """Absolute indices [B,N] of the events to predict, state i's being event i, and whether each is one."""
+        log, sequences = self.log, self.sequences
+        start, length = (torch.from_numpy(x[batch]).to(log.device) for x in (sequences.start, sequences.length))
+        target, valid = log.event_index(start, length, int(sequences.length[batch].max()))
+        # A stretch that begins in the middle of a life must not teach that its first event follows an empty history.
+        valid[:, 0] &= torch.from_numpy(sequences.whole[batch]).to(log.device)
+        return target, valid
 
     def _events(self, index: Tensor) -> Tensor:
         """Event vectors [B,N,D]; each item of the batch is embedded once, however often it occurs. Padding may hold any item."""
@@ -68,12 +84,12 @@ class TwoTowerStage:
         embedded = model.item(log.item_columns(rows), model.history_columns)
         return model.events_of(embedded[place], log.actions(index))
 
-    def _loss(self, query: Tensor, positive: Tensor, weight: Tensor) -> Tensor:
-        """Queries [S,K], catalog rows [S] of their positives, weights [S] -> a scalar."""
+    def _loss(self, query: Tensor, positive: Tensor, weight: Tensor, drawn: Negatives | None = None) -> Tensor:
+        """Queries [S,K], catalog rows [S] of their positives, weights [S], negatives (none: drawn here) -> a scalar."""
         config, log = self.config, self.log
         if config.own_negatives:
             return self._own_negatives(query, positive, weight)
-        drawn = self.negatives(positive)
+        drawn = drawn or self.negatives(positive)
         rows, place = torch.unique(torch.cat((positive, drawn.rows)), return_inverse=True)
         vectors = self.model.item_vectors(log.item_columns(rows))[place]
         binary = config.loss in ("bce", "gbce")
