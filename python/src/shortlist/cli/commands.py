@@ -14,6 +14,7 @@ from shortlist.cli.export import export
 from shortlist.cli.ladder import ladder
 from shortlist.cli.merge import merge
 from shortlist.cli.rank import rank
+from shortlist.cli.sweep import sweep
 from shortlist.cli.train import train
 from shortlist.cli.verify import verify
 
@@ -33,5 +34,5 @@ def main(debug: Annotated[bool, typer.Option("--debug", help="Show the stack tra
 
 
 commands.add_typer(data, name="data")
-for command in (diagnose, train, merge, evaluate, compare, ladder, export, verify, rank):
+for command in (diagnose, train, sweep, merge, evaluate, compare, ladder, export, verify, rank):
     commands.command()(command)
