@@ -97,6 +97,36 @@ def training_sequences(log: EncodedLog, train_end: Rows) -> Sequences:
     return Sequences(user, start, length[user], start == first[user])
 
 
+def cut(sequences: Sequences, window: int) -> Sequences:
+    """The stretches in pieces of at most `window` inputs and one more target.
+
+    A piece begins with the last event of the one before it, so that every event is still a target once and only its far past is unseen.
+    """
+    pieces = np.maximum(1, -(-(sequences.length - 1) // window))
+    index = np.repeat(np.arange(len(sequences)), pieces)
+    offset = window * (np.arange(len(index)) - np.repeat(np.cumsum(pieces) - pieces, pieces))
+    length = np.minimum(sequences.length[index] - offset, window + 1)
+    return Sequences(sequences.user[index], sequences.start[index] + offset, length, sequences.whole[index] & (offset == 0))
+
+
+class WindowWarmup:
+    """Short windows in the first epochs, the whole ones after: epoch i sees stretches cut to `windows[i]` events.
+
+    `sequences` holds the stretches of every window; `chosen` says which of them an epoch trains on.
+    """
+
+    def __init__(self, sequences: Sequences, windows: tuple[int, ...]) -> None:
+        self.windows = windows
+        parts = [cut(sequences, window) for window in windows] + [sequences]
+        fields = (np.concatenate([getattr(part, name) for part in parts]) for name in ("user", "start", "length", "whole"))
+        self.sequences = Sequences(*fields)
+        self._edges = np.cumsum([0, *map(len, parts)])
+
+    def chosen(self, epoch: int) -> Rows:
+        part = min(epoch, len(self.windows))
+        return np.arange(self._edges[part], self._edges[part + 1])
+
+
 def fresh_start(log: EncodedLog, train_end: Rows, share: float) -> Rows:
     """Absolute index [U] of each user's first fresh event: the newest `share` of the training events, at least one of two or more.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shortlist.data.encode import encode
 from shortlist.data.marketplace import MarketplaceConfig, make_marketplace
 from shortlist.schema import ACTION
-from shortlist.training.batches import LogTensors, bucketed, fresh_start, target_histories, training_sequences
+from shortlist.training.batches import LogTensors, Sequences, WindowWarmup, bucketed, cut, fresh_start, target_histories, training_sequences
 
 torch.set_num_threads(1)
 
@@ -49,6 +51,34 @@ def test_fresh_events_are_the_newest_and_never_all(log: LogTensors) -> None:
     assert (start[count >= 2] < end[count >= 2]).all()
     assert (start[count >= 1] > log.log.ptr[:-1][count >= 1]).all()
     assert (fresh_start(log.log, end, 0.0) == end).all()
+
+
+def targets(sequences: Sequences) -> list[int]:
+    """The events that stretches teach: all but the first, and the first where it begins a life."""
+    parts = zip(sequences.start, sequences.length, sequences.whole, strict=True)
+    return sorted(event for start, length, whole in parts for event in range(start + (not whole), start + length))
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=8), st.integers(1, 45))
+def test_cut_stretches_teach_every_event_once(stretches: list[tuple[int, bool]], window: int) -> None:
+    length = np.array([count for count, _ in stretches])
+    begin = 10 + np.cumsum(length) - length
+    sequences = Sequences(np.arange(len(length)), begin, length, np.array([whole for _, whole in stretches]))
+    pieces = cut(sequences, window)
+    assert targets(pieces) == targets(sequences)
+    assert (pieces.length <= window + 1).all()
+    assert (pieces.length >= 1).all()
+    assert set(pieces.user) == set(sequences.user)
+
+
+def test_early_epochs_see_short_windows_and_later_ones_the_whole(log: LogTensors) -> None:
+    sequences = training_sequences(log.log, log.log.ptr[1:])
+    warmup = WindowWarmup(sequences, (4, 9))
+    longest = [warmup.sequences.length[warmup.chosen(epoch)].max() for epoch in range(4)]
+    assert longest == [5, 10, sequences.length.max(), sequences.length.max()]
+    last = warmup.chosen(2)
+    assert (warmup.sequences.start[last] == sequences.start).all()
+    assert (WindowWarmup(sequences, ()).chosen(0) == np.arange(len(sequences))).all()
 
 
 def test_batches_hold_every_sequence_once_within_the_size(log: LogTensors) -> None:

@@ -80,6 +80,7 @@ class TwoTowerTraining:
     model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     optimisation: Optimisation
     batch_events: int = 8192
+    window_warmup: tuple[int, ...] = ()  # events of the past that the first epochs see, (64, 256): 64 in the first, 256 in the second
     loss: Literal["sampled_softmax", "full_softmax", "bce", "gbce"] = "sampled_softmax"
     in_batch_negatives: int = 256
     uniform_negatives: int = 256

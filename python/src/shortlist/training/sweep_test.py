@@ -102,7 +102,10 @@ def test_without_ray_one_worker_works_and_more_say_what_to_install(monkeypatch: 
 def test_ray_counts_as_one_process_does_and_raises_what_a_task_raised() -> None:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    except Exception as error:  # Ray raises no kind of its own
+        pytest.skip(f"Ray's local cluster did not start on this machine: {error}")
     try:
         config = CooccurrenceConfig()
         ours, alone = (count_shards(LOG, SPLIT, config, shards=4, workers=workers) for workers in (2, 1))

@@ -13,7 +13,7 @@ from shortlist.errors import ConfigError
 from shortlist.losses.shared_negatives import shared_negatives_loss
 from shortlist.models.two_tower import TwoTower, logit_scale
 from shortlist.training import parallel
-from shortlist.training.batches import LogTensors, Rows, bucketed, training_sequences
+from shortlist.training.batches import LogTensors, Rows, WindowWarmup, bucketed, training_sequences
 from shortlist.training.config import TwoTowerTraining
 from shortlist.training.negatives import Negatives, NegativeSampler, place_of
 from shortlist.training.retrieval import rank_metrics, retrieval_ranks
@@ -27,7 +27,8 @@ class TwoTowerStage:
     def __init__(self, model: TwoTower, log: LogTensors, train_end: Rows, validation: Rows, config: TwoTowerTraining, seed: int) -> None:
         self.model, self.log, self.config, self.seed = model, log, config, seed
         self.validation = validation
-        self.sequences = training_sequences(log.log, train_end)
+        self.warmup = WindowWarmup(training_sequences(log.log, train_end), config.window_warmup)
+        self.sequences = self.warmup.sequences
         trained = np.arange(len(log.log.item)) < np.repeat(train_end, np.diff(log.log.ptr))
         counts = np.bincount(log.log.item[trained], minlength=log.item_count).astype(np.float32)
         self.negatives = NegativeSampler(config, torch.from_numpy(counts / counts.sum()).to(log.device))
@@ -42,7 +43,8 @@ class TwoTowerStage:
 
     def batches(self, epoch: int) -> Sequence[Rows]:
         self.opponent.begin_epoch(epoch)
-        return bucketed(self.sequences.length, self.config.batch_events, (self.seed, 1, epoch))
+        chosen = self.warmup.chosen(epoch)
+        return [chosen[part] for part in bucketed(self.sequences.length[chosen], self.config.batch_events, (self.seed, 1, epoch))]
 
     @property
     def parallel(self) -> bool:
