@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shortlist.data.encode import encode
@@ -59,6 +59,7 @@ def targets(sequences: Sequences) -> list[int]:
     return sorted(event for start, length, whole in parts for event in range(start + (not whole), start + length))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=8), st.integers(1, 45))
 def test_cut_stretches_teach_every_event_once(stretches: list[tuple[int, bool]], window: int) -> None:
     length = np.array([count for count, _ in stretches])
