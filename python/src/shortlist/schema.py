@@ -68,12 +68,14 @@ class Column:
 class CrossFeature:
     """A counter C(q,p)/(C(q)+prior) between a segment of the request and an item.
 
-    `segment` is "user.<column>", "context.<column>" or `LAST_ITEM`.
+    `segment` is "user.<column>", "context.<column>" or `LAST_ITEM`. `window` > 0 counts only the newest so many seconds; several
+    windows of a segment are several cross features. A release holds the counted rates alone, so servers know of no window.
     """
 
     name: str
     segment: str
     prior: float = 10.0
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

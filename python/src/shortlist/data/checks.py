@@ -85,6 +85,8 @@ def _column_faults(column: Column, role: str) -> Iterable[str]:
 def _cross_faults(cross: CrossFeature, schema: Schema) -> Iterable[str]:
     if cross.prior <= 0:
         yield f"has the prior {cross.prior}; it must be positive"
+    if cross.window < 0:
+        yield f"has the window {cross.window}; it is in seconds, or 0 for all times"
     if cross.segment == LAST_ITEM:
         return
     role, _, name = cross.segment.partition(".")

@@ -6,6 +6,7 @@ A segment's own event is part of its count, so training on it would leak the lab
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +17,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from shortlist.data.counter_history import CounterHistory
 from shortlist.data.dataset import EncodedLog, Segments, Split
-from shortlist.data.splits import event_users, training_mask
+from shortlist.data.splits import event_users, times_are_ranks, training_mask
 from shortlist.errors import BundleError, SchemaError
-from shortlist.schema import LAST_ITEM
+from shortlist.schema import LAST_ITEM, CrossFeature
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -144,14 +146,40 @@ class CounterTable:
 
 
 def count_crosses(log: EncodedLog, split: Split) -> dict[str, CounterTable]:
-    """The table of every cross feature of the schema, by name, counted from training events alone."""
-    events = np.flatnonzero(training_mask(log, split))
+    """The table of every cross feature of the schema, by name, counted from training events alone. Windows end at the newest of them."""
+    training = np.flatnonzero(training_mask(log, split))
+    newest = int(log.time[training].max(initial=0))  # of a log whose times are ranks: not used
     tables = {}
     for cross in log.schema.cross:
+        check_clock(log, cross)
+        events = training[log.time[training] > newest - cross.window] if cross.window else training
         keys = None if cross.segment == LAST_ITEM else _named(log, cross.segment).keys
         segments = event_segments(log, cross.segment, events)
         tables[cross.name] = CounterTable.count(keys, segments, log.item[events], items=len(log.item_ids), prior=cross.prior)
     return tables
+
+
+def count_histories(log: EncodedLog, split: Split, crosses: Iterable[CrossFeature]) -> dict[str, CounterHistory]:
+    """As `count_crosses`, for some cross features, at any moment."""
+    events = np.flatnonzero(training_mask(log, split))
+    histories = {}
+    for cross in crosses:
+        check_clock(log, cross)
+        segments = event_segments(log, cross.segment, events)
+        histories[cross.name] = CounterHistory.count(
+            segments, log.item[events], log.time[events], items=len(log.item_ids), prior=cross.prior, window=cross.window
+        )
+    return histories
+
+
+def check_clock(log: EncodedLog, cross: CrossFeature) -> None:
+    """Raises SchemaError for a window on times that are ranks in each user's sequence (ml-1m): those are no common clock."""
+    if cross.window and times_are_ranks(log):
+        raise SchemaError(
+            f"the cross feature {cross.name!r} has a window of {cross.window} s",
+            why=f"the times of {log.name} are ranks in each user's sequence",
+            fix="set its window to 0",
+        )
 
 
 def event_segments(log: EncodedLog, segment: str, events: Ints) -> Ints:

@@ -110,6 +110,7 @@ def test_all_problems_come_at_once() -> None:
         ({"context": (Column(name="query", op=Op.TOKENS, buckets=9),)}, "needs a width"),
         ({"cross": (CrossFeature(name="x", segment="user.age"),)}, "neither 'history.last_item' nor a user or context column"),
         ({"cross": (CrossFeature(name="x", segment="user.gender", prior=0.0),)}, "must be positive"),
+        ({"cross": (CrossFeature(name="x", segment="user.gender", window=-1),)}, "in seconds, or 0"),
     ],
 )
 def test_contradicting_schemas_are_refused(change: dict[str, Any], message: str) -> None:

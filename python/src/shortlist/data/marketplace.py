@@ -24,6 +24,7 @@ from shortlist.schema import LAST_ITEM, Column, CrossFeature, Op, Schema
 ACTIONS = TASKS = ("click", "contact", "purchase")  # an event carries the deepest of them
 _START = 1_735_689_600  # 2025-01-01 00:00 UTC
 _PILOT_USERS = 400
+_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +46,18 @@ class MarketplaceConfig:
     @property
     def validation_start(self) -> int:
         """Unix seconds; the last fifth of the days is for validation and test."""
-        return _START + self.days * 86_400 * 8 // 10
+        return _START + self.days * _DAY * 8 // 10
 
     @property
     def test_start(self) -> int:
-        return _START + self.days * 86_400 * 9 // 10
+        return _START + self.days * _DAY * 9 // 10
 
 
 def make_marketplace(config: MarketplaceConfig) -> Dataset:
     """Equal configs make equal data sets."""
     rng = np.random.default_rng(config.seed)
     users = make_users(rng, config.users)
-    items = make_items(rng, config.items, _START, config.days * 86_400)
+    items = make_items(rng, config.items, _START, config.days * _DAY)
     requests = make_requests(rng, users, _request_count(config, items), _START, config.days)
     count = len(requests.user)
     logged = np.zeros(count, dtype=bool)
@@ -114,8 +115,11 @@ def _schema(item_ids: pl.Series) -> Schema:
         tasks=TASKS,
         cross=(
             CrossFeature(name="query_item", segment="context.query_text"),
+            CrossFeature(name="query_item_7d", segment="context.query_text", window=7 * _DAY),
             CrossFeature(name="city_item", segment="user.city"),
+            CrossFeature(name="city_item_7d", segment="user.city", window=7 * _DAY),
             CrossFeature(name="gender_item", segment="user.gender"),
+            CrossFeature(name="gender_item_7d", segment="user.gender", window=7 * _DAY),
             CrossFeature(name="last_item_item", segment=LAST_ITEM),
         ),
     )

@@ -28,8 +28,12 @@ class ColumnEmbedding(nn.Module):
 
     def forward(self, values: Columns, only: Sequence[Column] | None = None) -> Tensor:
         """Columns [...] or [...,W] -> [...,D]. `only` restricts to a subset, such as the columns that a history carries."""
-        parts = [self._embed(column, values[column.name]) for column in (self.columns if only is None else only)]
+        parts = self.fields(values, only)
         return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+
+    def fields(self, values: Columns, only: Sequence[Column] | None = None) -> list[Tensor]:
+        """One [...,D] per column, for networks that cross columns instead of adding them."""
+        return [self._embed(column, values[column.name]) for column in (self.columns if only is None else only)]
 
     def _embed(self, column: Column, value: Tensor) -> Tensor:
         if column.op is Op.NUMBER:

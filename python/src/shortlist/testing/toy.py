@@ -54,7 +54,7 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     models = FunnelModels(
         schema,
         tower.build(schema),
-        PrerankerConfig(recent_events=4).build(schema, tower),
+        PrerankerConfig(recent_events=4, mask_blocks=2, mask_width=4, block_width=8).build(schema, tower),
         ranker.build(schema),
     )
     assert isinstance(models.ranker, Ranker)

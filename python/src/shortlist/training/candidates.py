@@ -54,7 +54,7 @@ class NextEventLists:
             is_positive = rows == positive
             again = is_positive & (is_positive.cumsum(dim=2) > 1)  # the positive among the uniform draws: its first place counts
             labels = self.labels[log.actions(event)].unsqueeze(2) * is_positive.unsqueeze(-1)
-            cross = self.cross.at_events(event, rows, leave_out=True)
+            cross = self.cross.at_events(event, rows, training=True)
             return Lists(visible, fresh, context, rows, used.unsqueeze(-1) & ~again, labels, cross)
 
         drawn = min(config.hard, best.indices.shape[2])
@@ -69,8 +69,9 @@ class NextEventLists:
         is_fresh = batch.start.unsqueeze(-1) + offset >= self.fresh_start[batch.user].unsqueeze(-1)
         keys = torch.rand(batch.index.shape).to(self.log.device)
         chosen, used, fresh = [], [], []
-        for count, group in ((self.config.positions, exists & is_fresh), (old, exists & ~is_fresh)):
-            place = keys.masked_fill(~group, -1.0).topk(min(count, keys.shape[1]), dim=1).indices
+        for most, group in ((self.config.positions, exists & is_fresh), (old, exists & ~is_fresh)):
+            count = min(most, int(group.sum(dim=1).max()))  # no work on positions that no stretch has
+            place = keys.masked_fill(~group, -1.0).topk(count, dim=1).indices
             here = group.gather(1, place)
             chosen.append(torch.where(here, place, 0))
             used.append(here)
@@ -98,10 +99,11 @@ class ShownLists:
         first_fresh = self.fresh_start[batch.user.cpu().numpy()]
         low = np.searchsorted(self.ends, np.maximum(start, first_fresh) if fresh_only else start)
         high = np.searchsorted(self.ends, start + length)
-        chosen = low[:, None] + (torch.rand(len(start), self.pages).numpy() * (high - low)[:, None]).astype(np.int64)
-        used = (np.arange(self.pages) < (high - low)[:, None]) & (chosen < high[:, None])
-        if not used.any():
+        pages = min(self.pages, int((high - low).max(initial=0)))
+        if pages <= 0:
             return None
+        chosen = low[:, None] + (torch.rand(len(start), pages).numpy() * (high - low)[:, None]).astype(np.int64)
+        used = (np.arange(pages) < (high - low)[:, None]) & (chosen < high[:, None])
         request = self.requests[np.where(used, chosen, 0)]  # [B,P]
         begin, end = impressions.ptr[request], impressions.ptr[request + 1]
         place = begin[..., None] + np.arange(self.width)
@@ -109,7 +111,7 @@ class ShownLists:
         place = np.where(valid, place, 0)
         rows, labels = impressions.item[place], impressions.labels[place] * valid[..., None]
         visible = np.where(used, impressions.history_end[request] - start[:, None], 0)
-        cross = self.cross.at_requests(request, rows, labels[..., 0] > 0)
+        cross = self.cross.at_requests(request, rows)
         fresh = used & (impressions.history_end[request] >= first_fresh[:, None])
         arrays = (visible, fresh, rows, valid, labels, impressions.position[place])
         visible_t, fresh_t, rows_t, valid_t, labels_t, shown_at = (torch.from_numpy(x).to(device) for x in arrays)

@@ -95,7 +95,7 @@ class CascadeEvaluation:
             best, rows = scores.topk(min(self.config.retrieve, scores.shape[1]), dim=1)
             rows, valid = rows.unsqueeze(1), (best > SEEN).unsqueeze(1)
             labels = torch.zeros((*rows.shape, len(log.schema.tasks)), device=log.device)
-            cross = self.cross.at_events(event, rows, leave_out=False)
+            cross = self.cross.at_events(event, rows, training=False)
             lists = Lists(visible, torch.ones_like(visible, dtype=torch.bool), context, rows, valid, labels, cross)
             self._retrieved.append((chosen, users, lists, row, best))
 

@@ -110,12 +110,17 @@ class CandidateSampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrerankerTraining:
+    """The loss: `head_weights` [T] x binary cross-entropy per task (empty: 1 each; focal for `focus` > 0) + `listwise_weight` x listwise
+    softmax of the score + `in_batch_weight` x in-batch softmax of the query vectors (0: without)."""
+
     model: PrerankerConfig = field(default_factory=PrerankerConfig)
     optimisation: Optimisation
     sampling: CandidateSampling = CandidateSampling()
     batch_events: int = 8192
     focus: float = 0.0  # gamma of the focal loss
+    head_weights: tuple[float, ...] = ()
     listwise_weight: float = 10.0  # the order is what the preranker is for
+    in_batch_weight: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,8 +45,10 @@ def test_overrides_reach_nested_values_of_every_kind() -> None:
             "two_tower.optimisation.learning_rate": "3e-4",
             "two_tower.action_weights": "1, 2.5, 4",
             "ranker.pretrained_items": "false",
+            "preranker.model.ablate": "session, heads",
         },
     )
+    assert config.preranker.model.ablate == ("session", "heads")
     assert (config.seed, config.split, config.ranker.pretrained_items) == (7, "leave-one-out", False)
     assert config.two_tower.optimisation.learning_rate == 3e-4
     assert config.two_tower.action_weights == (1.0, 2.5, 4.0)

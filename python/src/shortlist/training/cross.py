@@ -1,4 +1,4 @@
-"""Cross counters of training batches: an event never counts itself."""
+"""Cross counters of training batches: a feature never knows the event it is for, nor, where times are known, any later one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shortlist.data.counters import count_crosses, event_segments, request_segments
+from shortlist.data.counters import count_crosses, count_histories, event_segments, request_segments
 from shortlist.data.dataset import EncodedLog, Split
 from shortlist.training.batches import Rows
 
 
 class CrossCounters:
-    """Counts of the training events, with the segment of every event and request looked up once."""
+    """Counts of the training events, with the segment of every event and request looked up once.
+
+    Held-out events read the tables that a release has. Training events read them as they were at the event's time; without a split by
+    time there may be no common clock, so there counters without a window read the whole table less the event itself.
+    """
 
     def __init__(self, log: EncodedLog, split: Split) -> None:
         self.log = log
         self.tables = count_crosses(log, split)
+        self.histories = count_histories(log, split, [c for c in log.schema.cross if split.times is not None or c.window])
         events = np.arange(len(log.item))
         self.segments = {c.name: event_segments(log, c.segment, events) for c in log.schema.cross}
         self.requests = {}
@@ -25,23 +30,22 @@ class CrossCounters:
             requests = np.arange(len(log.impressions.user))
             self.requests = {c.name: request_segments(log, c.segment, requests) for c in log.schema.cross}
 
-    def at_events(self, event: Tensor, rows: Tensor, *, leave_out: bool) -> Tensor:
-        """[...,M,C] for events [...] and rows [...,M]; `leave_out` where they are training events."""
+    def at_events(self, event: Tensor, rows: Tensor, *, training: bool) -> Tensor:
+        """[...,M,C] for events [...] and rows [...,M]; `training` where they are training events."""
         events, wanted = event.cpu().numpy(), rows.cpu().numpy()
-        without = self.log.item[events] if leave_out else None
-        rates = [self.tables[name].rates(segment[events], wanted, without=without) for name, segment in self.segments.items()]
+        rates = []
+        for name, segment in self.segments.items():
+            if training and name in self.histories:
+                rates.append(self.histories[name].rates(segment[events], wanted, self.log.time[events]))
+            else:
+                rates.append(self.tables[name].rates(segment[events], wanted, without=self.log.item[events] if training else None))
         return _stack(rates, wanted).to(rows.device)
 
-    def at_requests(self, request: Rows, rows: Rows, engaged: npt.NDArray[np.bool_]) -> Tensor:
-        """[...,M,C] for training requests [...] and rows [...,M]. Engaged items [...,M] leave out their own event, others the first one's,
-        so that no rate tells which items were engaged."""
-        first = np.where(engaged.any(axis=-1), np.take_along_axis(rows, engaged.argmax(axis=-1)[..., None], axis=-1)[..., 0], -1)
-        without = np.where(engaged, rows, first[..., None])
-        rates = []
-        for name, segment in self.requests.items():
-            each = np.broadcast_to(segment[request][..., None], rows.shape)
-            rates.append(self.tables[name].rates(each, rows[..., None], without=without)[..., 0])
-        return _stack(rates, rows)
+    def at_requests(self, request: Rows, rows: Rows) -> Tensor:
+        """[...,M,C] for training requests [...] and rows [...,M], at the time of each request: requests come with a split by time."""
+        assert self.log.impressions is not None
+        moments = self.log.impressions.time[request]
+        return _stack([self.histories[name].rates(segment[request], rows, moments) for name, segment in self.requests.items()], rows)
 
 
 def _stack(rates: list[npt.NDArray[np.float32]], rows: Rows) -> Tensor:

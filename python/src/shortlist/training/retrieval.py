@@ -78,8 +78,9 @@ def score_ranks(log: LogTensors, target: Rows, score: Callable[[Rows], npt.NDArr
 
 
 def rank_metrics(ranks: Rows) -> dict[str, float]:
-    """HR@10, NDCG@10, recall@100 and MRR of one true item per request, by its rank."""
+    """HR@3, HR@10, NDCG@10, recall@100 and MRR of one true item per request, by its rank."""
     return {
+        "hr@3": float(hits_at_k(ranks, 3).mean()),
         "hr@10": float(hits_at_k(ranks, 10).mean()),
         "ndcg@10": float(ndcg_at_k(ranks, 10).mean()),
         "recall@100": float(hits_at_k(ranks, 100).mean()),

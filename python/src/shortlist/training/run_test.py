@@ -159,16 +159,3 @@ def test_the_first_stage_of_the_funnel_ranks_as_full_ranking_does(finished: Path
         np.testing.assert_array_equal(found <= 10, (heads == items[:, None]).any(axis=1))
         inside = np.flatnonzero(found <= 10)
         np.testing.assert_array_equal(heads[inside, found[inside] - 1], items[inside])
-
-
-def test_counters_of_a_training_event_do_not_count_itself(source: Source) -> None:
-    cross = CrossCounters(source.log, source.split)
-    event = torch.arange(50)
-    rows = torch.from_numpy(source.log.item[:50]).unsqueeze(-1)
-    inside, outside = (cross.at_events(event, rows, leave_out=leave_out) for leave_out in (True, False))
-    trained = np.arange(50) < np.repeat(source.split.train_end, np.diff(source.log.ptr))[:50]
-    assert (inside <= outside).all()
-    column = [c.name for c in source.log.schema.cross].index("gender_item")
-    named = trained & (cross.segments["gender_item"][:50] >= 0)
-    assert named.any()
-    assert (inside[named, 0, column] < outside[named, 0, column]).all()

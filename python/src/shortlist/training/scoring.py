@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from shortlist.models.preranker import Preranker, recent_events
+from shortlist.models.preranker import Preranker
 from shortlist.models.ranker import AnyRanker, Ranker
+from shortlist.models.session import recent_events
 from shortlist.models.two_tower import TwoTower
 from shortlist.training.batches import LogTensors, Rows, Sequences
 
@@ -55,12 +56,15 @@ class FrozenRetriever:
         self.log = log
         with torch.no_grad():
             self.vectors = model.item_vectors(log.items)  # [I,K]
+        self._encoded: tuple[Stretches, tuple[Tensor, Tensor]] | None = None  # a step asks for its batch several times
 
     @torch.no_grad()
     def encode(self, batch: Stretches) -> tuple[Tensor, Tensor]:
         """Event vectors [B,N,D] and states [B,N+1,D]."""
-        events = self.model.events(self.log.history(batch.index))
-        return events, self.model.states_of(events, batch.length)
+        if self._encoded is None or self._encoded[0] is not batch:
+            events = self.model.events(self.log.history(batch.index))
+            self._encoded = batch, (events, self.model.states_of(events, batch.length))
+        return self._encoded[1]
 
     @torch.no_grad()
     def queries(self, batch: Stretches, states: Tensor, visible: Tensor, context: dict[str, Tensor]) -> Tensor:
@@ -89,11 +93,15 @@ def prerank_queries(
     return torch.cat((retrieval.unsqueeze(-2), heads), dim=-2)
 
 
-def prerank_logits(retriever: FrozenRetriever, preranker: Preranker, batch: Stretches, lists: Lists) -> Tensor:
-    """Task logits [B,P,M,T] of the preranker for lists."""
-    queries = prerank_queries(retriever, preranker, batch, lists.visible, lists.context)
+def task_logits(retriever: FrozenRetriever, preranker: Preranker, queries: Tensor, lists: Lists) -> Tensor:
+    """Task logits [B,P,M,T] of the preranker, from query vectors [B,P,Q,K]."""
     logits = preranker.task_logits(queries.flatten(0, 1), retriever.vectors[lists.rows].flatten(0, 1), lists.cross.flatten(0, 1))
     return logits.view(*lists.rows.shape, -1)
+
+
+def prerank_logits(retriever: FrozenRetriever, preranker: Preranker, batch: Stretches, lists: Lists) -> Tensor:
+    """Task logits [B,P,M,T] of the preranker for lists."""
+    return task_logits(retriever, preranker, prerank_queries(retriever, preranker, batch, lists.visible, lists.context), lists)
 
 
 def encode_stretches(ranker: AnyRanker, retriever: FrozenRetriever, users: Stretches) -> tuple[Tensor, Tensor]:
