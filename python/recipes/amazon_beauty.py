@@ -12,11 +12,12 @@ def recipe() -> RunConfig:
     return RunConfig(
         name="amazon-beauty",
         data="amazon-beauty:../shared/data/amazon-beauty",
-        fresh_share=0.03,
+        fresh_share=0.05,
         two_tower=TwoTowerTraining(
-            model=TwoTowerConfig(width=64, retrieval_width=64, layers=1, heads=1, dropout=0.2),
-            optimisation=Optimisation(epochs=40, learning_rate=1e-3, patience=5),
+            model=TwoTowerConfig(width=64, retrieval_width=64, layers=1, heads=1, dropout=0.3),
+            optimisation=Optimisation(epochs=20, learning_rate=2e-3, patience=5),
             batch_events=4096,
+            loss="full_softmax",
         ),
         preranker=PrerankerTraining(optimisation=Optimisation(epochs=3, learning_rate=1e-3)),
         ranker=RankerTraining(

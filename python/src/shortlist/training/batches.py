@@ -127,15 +127,16 @@ class WindowWarmup:
         return np.arange(self._edges[part], self._edges[part + 1])
 
 
-def fresh_start(log: EncodedLog, train_end: Rows, share: float) -> Rows:
-    """Absolute index [U] of each user's first fresh event: the newest `share` of the training events, at least one of two or more.
+def fresh_start(log: EncodedLog, train_end: Rows, share: float, seed: int = 0) -> Rows:
+    """Absolute index [U] of each user's first fresh event: the newest `share` of the training events, but never all of them.
 
-    The two-tower does not train on fresh events. It scores an event that it trained on far too well, and a later stage that learned from
-    such scores would trust them too much; so the later stages learn what a score is worth from fresh events alone.
+    Shares of an event are drawn: of users with six events and a share of 0.05, three in ten give one. The two-tower does not train on
+    fresh events. It scores an event that it trained on far too well, and a later stage that learned from such scores would trust them
+    too much; so the later stages learn what a score is worth from fresh events alone.
     """
     count = train_end - log.ptr[:-1]
-    fresh = np.minimum(np.ceil(count * share).astype(np.int64), np.maximum(count - 1, 0))
-    start: Rows = train_end - fresh
+    wanted = np.floor(count * share + np.random.default_rng(seed).random(len(count))).astype(np.int64)
+    start: Rows = train_end - np.minimum(wanted, np.maximum(count - 1, 0))
     return start
 
 

@@ -131,7 +131,7 @@ class Training:
             model.to(log.device)
             fit_numbers(model, log, np.flatnonzero(training_mask(source.log, source.split)))
         self.cross = CrossCounters(source.log, source.split)
-        self.fresh_start = fresh_start(source.log, source.split.train_end, config.fresh_share)
+        self.fresh_start = fresh_start(source.log, source.split.train_end, config.fresh_share, config.seed)
         self.validation = first_meetings(source.log, source.split.validation)
         self.test = first_meetings(source.log, source.split.test)
         limit = config.validation_targets
