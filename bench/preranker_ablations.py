@@ -41,7 +41,7 @@ from shortlist.training.preranker_stage import PrerankerStage
 from shortlist.training.retrieval import first_meetings, retrieval_ranks
 from shortlist.training.run import fit_numbers
 from shortlist.training.scoring import FrozenRetriever, Lists, Stretches
-from shortlist.training.source import Source, load_source
+from shortlist.training.source import load_source
 from shortlist.training.two_tower_stage import TwoTowerStage
 
 DATA = "marketplace:users=4000,items=2000,events=120000,logged_requests=20000"
@@ -78,9 +78,7 @@ def configuration(data: str) -> RunConfig:
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(), optimisation=Optimisation(epochs=10, learning_rate=2e-3, warmup_steps=50), batch_events=2048
         ),
-        preranker=PrerankerTraining(
-            optimisation=Optimisation(epochs=3, learning_rate=4e-3, warmup_steps=10), batch_events=2048
-        ),
+        preranker=PrerankerTraining(optimisation=Optimisation(epochs=3, learning_rate=4e-3, warmup_steps=10), batch_events=2048),
         ranker=RankerTraining(optimisation=Optimisation(epochs=0)),
         cascade=Cascade(retrieve=300, prerank=100),
     )
@@ -252,13 +250,14 @@ def report(bench: Bench, results: Results, seeds: int, minutes: float) -> str:
         f"{len(bench.test):,} test targets (first meetings of user and item).",
         f"The preranker orders the {config.cascade.retrieve} items that the two-tower retrieves. {seeds} seeds; the two-tower, mined "
         "candidates and batches are the same for all variants of a seed.",
-        "Intervals are 95% bootstrap intervals over users of the mean over seeds. HITS@3: is the item of the next event among the best three?",
+        "Intervals are 95% bootstrap intervals over users of the mean over seeds. "
+        "HITS@3: is the item of the next event among the best three?",
         "",
         "```",
         shlex.join(["python", "bench/preranker_ablations.py", *sys.argv[1:]]),
         "```",
         "",
-        f"**The whole preranker: {gain.value:+.1%} HITS@3. The largest loss is that of \"{max(lost, key=lambda name: lost[name])}\".**",
+        f'**The whole preranker: {gain.value:+.1%} HITS@3. The largest loss is that of "{max(lost, key=lambda name: lost[name])}".**',
         "",
         "## Offline protocol: all items, seen ones left out",
         "",
