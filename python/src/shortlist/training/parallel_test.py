@@ -44,10 +44,12 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     parallel.run(2, run.load_and_train, SMALL, tmp_path / "two")
     one, two = tmp_path / "one" / SMALL.name, tmp_path / "two" / SMALL.name
     assert len(losses(one, "two_tower")) >= 3, "step 20 and both epochs"
-    assert losses(two, "two_tower") == pytest.approx(losses(one, "two_tower"), rel=1e-3)
+    assert losses(two, "two_tower") == pytest.approx(losses(one, "two_tower"), rel=1e-5)
     ours, theirs = load_file(two / "two_tower.safetensors"), load_file(one / "two_tower.safetensors")
-    # The mean: Adam turns the rounding of a gradient that is 0 into a step of full length.
-    assert all(float((ours[name] - value).abs().mean()) < 1e-3 for name, value in theirs.items())
+    # What is added to every item's vector changes no softmax: this bias has no gradient, and Adam makes steps of its rounding.
+    weights = {name: value for name, value in theirs.items() if name != "item_mlp.down.bias"}
+    for name, value in weights.items():
+        torch.testing.assert_close(ours[name], value, rtol=0.0, atol=1e-5, msg=name)
     assert not all(torch.equal(ours[name], value) for name, value in theirs.items()), "one process did it all"
     records = [run.load_run(folder).record for folder in (one, two)]
     assert records[1]["metrics"].keys() == records[0]["metrics"].keys()
