@@ -62,7 +62,9 @@ def main() -> None:
 
 
 def training_events(source: Source) -> int:
-    return int((source.split.train_end - source.log.ptr[:-1]).sum())
+    """Events of an epoch: each user's newest, as many as a window and one target hold; both sides leave out the rest."""
+    lengths = source.split.train_end - source.log.ptr[:-1]
+    return int(np.minimum(lengths, source.log.schema.history_max_events + 1).sum())
 
 
 def shortlist_row(config: RunConfig, source: Source) -> Row:
@@ -74,7 +76,7 @@ def shortlist_row(config: RunConfig, source: Source) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         progress = fit(stage, config.two_tower.optimisation, Path(folder), log.device)
     seconds = sum(record["seconds"] - record["validation_seconds"] for record in progress.epochs[1:])
-    events = int(stage.sequences.length.sum()) * progress.epoch
+    events = training_events(source) * progress.epoch
     return {"model": "shortlist", "events_per_second": events / seconds, "seconds": seconds} | rank_metrics(
         retrieval_ranks(model, log, validation)
     )
