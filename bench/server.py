@@ -29,12 +29,9 @@ class Running:
 
 
 @contextmanager
-def serving(model: Path, log: Path) -> Iterator[Running]:
-    """Serve `model` until the block ends. With two cores or more the generator gets one that the server does not use."""
-    cores = sorted(os.sched_getaffinity(0))
-    pinned = len(cores) > 1 and shutil.which("taskset") is not None
-    server = ["taskset", "-c", ",".join(map(str, cores[:-1]))] if pinned else []
-    generator = ["taskset", "-c", str(cores[-1])] if pinned else []
+def serving(model: Path, log: Path, *, apart: bool = True) -> Iterator[Running]:
+    """Serve `model` until the block ends. With two cores or more, and `apart`, the generator gets one that the server does not use."""
+    server, generator = pins(apart)
     data, admin, metrics = free_ports(3)
     command = [
         *server,
@@ -53,6 +50,14 @@ def serving(model: Path, log: Path) -> Iterator[Running]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def pins(apart: bool) -> tuple[list[str], list[str]]:
+    """Words before a server's command and before the generator's: all cores but the last, and the last. Empty where nothing is pinned."""
+    cores = sorted(os.sched_getaffinity(0))
+    if not apart or len(cores) < 2 or shutil.which("taskset") is None:
+        return [], []
+    return ["taskset", "-c", ",".join(map(str, cores[:-1]))], ["taskset", "-c", str(cores[-1])]
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,6 +2,8 @@
 MODEL ?= $(TMP)/bench/bench
 REQUESTS ?= 20000
 ROUNDS ?= 5
+# Flags of bench-peers.
+PEERS ?=
 
 bench: build ## Service time against the graphs alone, and memory: a report in bench/reports
 	@$(PY) bench/run.py bench --model $(MODEL) --rounds $(ROUNDS) --requests $(REQUESTS)
@@ -9,4 +11,7 @@ bench: build ## Service time against the graphs alone, and memory: a report in b
 bench-diagnosis: setup ## Does the diagnosis name what was planted? Ten minutes of CPU
 	@$(PY) bench/diagnosis.py
 
-.PHONY: bench bench-diagnosis
+bench-peers: build ## The same release behind other servers, side by side: make bench-peers [PEERS=--quick]
+	@PYTHONPATH=bench $(PY) -m peers.run $(PEERS)
+
+.PHONY: bench bench-diagnosis bench-peers

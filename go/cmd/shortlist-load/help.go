@@ -12,7 +12,8 @@ Memory soak: requests of random shapes, as fast as a few callers get answers.
   shortlist-load -soak -pid 4242 -bundle models/toy -calls rank=2,recommend=1,retrieve=1 -candidates 1..3000 -history 0..200
 
 Where
-  -address HOST:PORT    data port of the server (127.0.0.1:7070); unix:PATH works too
+  -address HOST:PORT    data port of the server (127.0.0.1:7070); unix:PATH works too. Replicas of one server with
+                        commas, HOST:PORT,HOST:PORT: connections take them in turn
   -allow-remote         allow an address that is not loopback
   -connections N        HTTP/2 connections, used in turn (2)
 

@@ -98,6 +98,32 @@ func TestARunWritesItsReports(t *testing.T) {
 	}
 }
 
+func TestReplicasTakeCallsInTurn(t *testing.T) {
+	var calls [2]atomic.Int64
+	var addresses []string
+	for i := range calls {
+		addresses = append(addresses, loadtest.Start(t, func(ctx context.Context, method string, r *pb.RecommendRequest) (*pb.RecommendResponse, error) {
+			calls[i].Add(1)
+			return good(ctx, method, r)
+		}))
+	}
+	code, _, stderr := call(t, "-address", strings.Join(addresses, ","), "-connections", "4", "-trace", file(t, "r.jsonl", requests),
+		"-rate", "200", "-duration", "500ms", "-warmup", "0s")
+	if code != exitOK && code != exitVoid {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	// The call before the run goes to the first.
+	if a, b := calls[0].Load()-1, calls[1].Load(); b == 0 || a < b || a > b+1 {
+		t.Errorf("%d and %d calls, want equal shares", a, b)
+	}
+	if _, err := parse([]string{"-trace", "t", "-address", "127.0.0.1:1,10.1.2.3:1"}); err == nil {
+		t.Error("a replica on another machine was taken unasked")
+	}
+	if _, err := parse([]string{"-trace", "t", "-address", "127.0.0.1:1,127.0.0.1:2", "-connections", "1"}); err == nil {
+		t.Error("one connection was taken for two replicas")
+	}
+}
+
 func TestABottleneckExitsAsVoid(t *testing.T) {
 	address := loadtest.Start(t, func(ctx context.Context, method string, r *pb.RecommendRequest) (*pb.RecommendResponse, error) {
 		time.Sleep(100 * time.Millisecond)

@@ -13,7 +13,7 @@ import (
 // options of a run; help says what each is for.
 type options struct {
 	Scenario         string
-	Address          string
+	Address          string // one, or replicas with commas
 	AllowRemote      bool
 	Bundle, Trace    string
 	Arrivals         arrival.Process
@@ -46,8 +46,11 @@ func (o *options) faults() usageError {
 	if (o.Bundle == "") == (o.Trace == "") {
 		f = append(f, "give -bundle DIR or -trace FILE, one of them: requests are replayed from there")
 	}
-	if fault := addressFault(o.Address, o.AllowRemote); fault != "" {
-		f = append(f, fault)
+	addresses := o.addresses()
+	for _, address := range addresses {
+		if fault := addressFault(address, o.AllowRemote); fault != "" {
+			f = append(f, fault)
+		}
 	}
 	f = atLeast(f, "duration", o.Duration, 100*time.Millisecond)
 	f = atLeast(f, "warmup", o.WarmUp, 0)
@@ -55,7 +58,7 @@ func (o *options) faults() usageError {
 	if o.Deadline > 10*time.Minute {
 		f = append(f, fmt.Sprintf("-deadline is %v; it must be at most 10m, the longest time that percentiles resolve", o.Deadline))
 	}
-	f = atLeast(f, "connections", o.Connections, 1)
+	f = atLeast(f, "connections", o.Connections, len(addresses))
 	f = atLeast(f, "max-in-flight", o.MaxInFlight, 1)
 	f = atLeast(f, "limit", o.Mix.Limit, 0)
 	if o.Mix.Candidates.Set {
@@ -75,6 +78,9 @@ func (o *options) faults() usageError {
 	}
 	return f
 }
+
+// addresses are the replicas; connections take them in turn.
+func (o *options) addresses() []string { return strings.Split(o.Address, ",") }
 
 // addressFault keeps load away from machines that nobody meant.
 func addressFault(address string, allowRemote bool) string {

@@ -154,8 +154,9 @@ func connect(ctx context.Context, o *options) ([]pb.RankingServiceClient, func()
 			_ = c.Close() // nothing is lost by a failed close
 		}
 	}
-	for range o.Connections {
-		c, err := grpc.NewClient(o.Address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
+	addresses := o.addresses()
+	for i := range o.Connections {
+		c, err := grpc.NewClient(addresses[i%len(addresses)], grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 		if err != nil {
 			disconnect()
