@@ -163,6 +163,7 @@ class RunConfig:
     two_tower: TwoTowerTraining
     preranker: PrerankerTraining
     ranker: RankerTraining
+    refit: Optimisation = Optimisation(epochs=0)  # of the two-tower on all events, in the end; 0 epochs: none
     cascade: Cascade = Cascade()
 
 

@@ -43,6 +43,7 @@ from shortlist.training.masked_stage import MaskedStage
 from shortlist.training.preranker_stage import PrerankerStage
 from shortlist.training.ranker_stage import RankerStage
 from shortlist.training.recipe import load_recipe
+from shortlist.training.refit_stage import RefitStage
 from shortlist.training.retrieval import first_meetings, rank_metrics, retrieval_ranks, score_ranks
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
@@ -149,6 +150,8 @@ class Training:
                 self._stage(stage, model, optimisation)
             else:
                 parallel.first_alone(lambda: self._stage(stage, model, optimisation))  # noqa: B023
+        if self.config.refit.epochs and "refit" not in self.record["stages"]:
+            parallel.first_alone(self._refit)
 
     def stages(self) -> Iterator[tuple[Stage | TreeStage, nn.Module, Optimisation]]:
         """Each stage with its model, which must be as good as it gets before the next one is asked for: that builds on it."""
@@ -188,6 +191,18 @@ class Training:
             return
         checkpoint.save_model(path, model)
         self.record["stages"][stage.name] = vars(progress)
+        write_record(self.folder, self.record)
+
+    def _refit(self) -> None:
+        """Fit the two-tower to the fresh events too. Its weights replace the earlier ones, which served to train the later stages."""
+        config, models = self.config, self.models
+        ranker = models.ranker if config.until == "ranker" else None
+        funnel = (models.two_tower, models.preranker, ranker, self.log, self.source.split.train_end, self.watched, self.cross)
+        stage = RefitStage(*funnel, config.cascade, config.two_tower, config.seed + 1)
+        torch.manual_seed(config.seed)
+        progress = fit(stage, config.refit, self.folder, self.log.device)
+        checkpoint.save_model(self.folder / "two_tower.safetensors", models.two_tower)
+        self.record["stages"]["refit"] = vars(progress)
         write_record(self.folder, self.record)
 
     def _start_from(self, folder: Path, name: str, model: nn.Module) -> None:
@@ -243,8 +258,15 @@ def fit_numbers(model: nn.Module, log: LogTensors, training: Rows) -> None:
 
 
 def _check_stages(config: RunConfig) -> None:
-    """Later stages take the retriever's state after every event, as serving would compute it. Raises ConfigError where there is none."""
+    """Later stages take the retriever's state after every event, as serving would compute it. Raises ConfigError where there is none, and
+    for stages that do not go together."""
     model = config.two_tower.model
+    if config.until == "two_tower" and config.refit.epochs:
+        raise ConfigError(
+            "refit after the two-tower alone",
+            why="it learns the events that were kept for later stages, and there is none",
+            fix="set fresh_share=0 to train on all events, and refit.epochs=0",
+        )
     if config.until != "two_tower" and (model.encoder == "bert4rec" or model.positions == "learned"):
         what = "encoder=bert4rec" if model.encoder == "bert4rec" else "positions=learned"
         raise ConfigError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from shortlist.errors import CheckpointError, ShortlistError
+from shortlist.errors import CheckpointError, ConfigError, ShortlistError
 from shortlist.models.ranker import RankerConfig
 from shortlist.models.two_tower import TwoTowerConfig
 from shortlist.training import loop, run
@@ -29,6 +30,7 @@ from shortlist.training.config import (
 )
 from shortlist.training.cross import CrossCounters
 from shortlist.training.retrieval import retrieval_ranks
+from shortlist.training.run import write_record
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
 
@@ -159,3 +161,33 @@ def test_the_first_stage_of_the_funnel_ranks_as_full_ranking_does(finished: Path
         np.testing.assert_array_equal(found <= 10, (heads == items[:, None]).any(axis=1))
         inside = np.flatnonzero(found <= 10)
         np.testing.assert_array_equal(heads[inside, found[inside] - 1], items[inside])
+
+
+def test_a_refit_learns_the_fresh_events_and_changes_nothing_else(finished: Path, source: Source, tmp_path: Path) -> None:
+    config = override(CONFIG, {"refit.epochs": "2", "refit.learning_rate": "1e-3", "name": "again"})
+    with pytest.MonkeyPatch.context() as patch:  # interrupted between its weights and its record: it must end the same
+        patch.setattr(run, "write_record", fails_with_refit)
+        with pytest.raises(KeyboardInterrupt):
+            run.train_config(config, source, tmp_path)
+    loaded = run.load_run(run.train_config(config, source, tmp_path))
+    for name in ("preranker", "ranker"):
+        ours, plain = load_file(tmp_path / "again" / f"{name}.safetensors"), load_file(finished / f"{name}.safetensors")
+        changed = {key for key in plain if not torch.equal(ours[key], plain[key])}
+        assert all(key.startswith("calibration.") for key in changed), name  # fitted to what the refit funnel gives
+    record = loaded.record["stages"]["refit"]
+    assert record["best"] == max(epoch["ndcg@10"] for epoch in record["epochs"])
+    watched = loaded.record["stages"]["ranker"]
+    assert record["epochs"][0]["ndcg@10"] == pytest.approx(watched["best"])  # begins as the funnel ended
+    before, after = (load_file(folder / "two_tower.safetensors") for folder in (finished, tmp_path / "again"))
+    assert any(not torch.equal(before[key], after[key]) for key in before) == (record["best_epoch"] > 0)
+
+
+def fails_with_refit(folder: Path, record: dict[str, Any]) -> None:
+    if "refit" in record["stages"]:
+        raise KeyboardInterrupt
+    write_record(folder, record)
+
+
+def test_a_refit_needs_a_later_stage(source: Source, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="refit after the two-tower alone"):
+        run.train_config(override(CONFIG, {"refit.epochs": "1", "until": "two_tower"}), source, tmp_path)
