@@ -1,6 +1,9 @@
 """Write the release that benchmarks run on: untrained weights, but the sizes of a real one.
 
-Example: python bench/make_bundle.py --models .tmp/bench
+Examples:
+    python bench/make_bundle.py --models .tmp/bench
+    python bench/make_bundle.py --models .tmp/bench --ranker bst     another ranker at the same sizes, named bench-bst
+    python bench/make_bundle.py --models .tmp/bench --rank-ids       with one graph from ids to scores beside the six, named bench-ids
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from pathlib import Path
 
 import torch
 
+from peers.rank_ids import NAME, rank_ids
 from shortlist.export.graphs import FunnelModels
-from shortlist.export.release import export_release
+from shortlist.export.release import ReleasePlan, export_release
 from shortlist.models.preranker import PrerankerConfig
-from shortlist.models.ranker import RankerConfig
+from shortlist.models.ranker import KINDS, RankerConfig, RankerKind
 from shortlist.models.two_tower import TwoTowerConfig
 from shortlist.schema import Schema
 from shortlist.testing.toy import CREATED, ToyConfig, ToyDataConfig, toy_plan
@@ -32,21 +36,36 @@ BENCH = ToyConfig(
 )
 
 
-def models(schema: Schema) -> FunnelModels:
+# Rankers that work again for each candidate take half a second for a thousand: fewer requests prove them.
+SLOW = replace(BENCH, max_candidates=1000, warmup_requests=10)
+
+
+def models(schema: Schema, kind: RankerKind = "amortized") -> FunnelModels:
     """Models as training would begin with. A toy's large weights would leave fp32 no room at these sizes."""
     torch.manual_seed(0)
     tower = TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=4)
-    ranker = RankerConfig(width=64, layers=2, heads=4)
+    ranker = RankerConfig(kind=kind, width=64, layers=2, heads=4)
     built = FunnelModels(schema, tower.build(schema), PrerankerConfig().build(schema, tower), ranker.build(schema))
     return built.eval()
+
+
+def with_rank_ids(plan: ReleasePlan) -> ReleasePlan:
+    """The plan with the benchmark's models and the graph of `peers.rank_ids`."""
+    built = models(plan.dataset.schema)
+    return replace(plan, models=built, extra_graphs={NAME: rank_ids(built, plan.content.catalog)})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="folder that gets bench/<release id> and bench/current")
+    parser.add_argument("--ranker", choices=KINDS, default="amortized", help="kind of ranker (amortized)")
+    parser.add_argument("--rank-ids", action="store_true", help="add the graph rank_ids, which bench/peers compares with Triton")
     args = parser.parse_args()
-    plan = toy_plan(BENCH)
-    print(export_release(replace(plan, models=models(plan.dataset.schema)), args.models, created=CREATED))
+    if args.rank_ids:
+        print(export_release(with_rank_ids(toy_plan(replace(BENCH, name="bench-ids"))), args.models, created=CREATED))
+        return
+    plan = toy_plan(BENCH if args.ranker == "amortized" else replace(SLOW, name=f"bench-{args.ranker}"))
+    print(export_release(replace(plan, models=models(plan.dataset.schema, args.ranker)), args.models, created=CREATED))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
@@ -42,7 +43,7 @@ const (
 // Bundle is a verified release. It is immutable.
 type Bundle struct {
 	Manifest *bundlev1.Manifest
-	// Graphs are the bytes of each graph by name; nil once a repository made sessions of them.
+	// Graphs are the bytes of each graph by name, extra ones included; nil once a repository made sessions of them.
 	Graphs   map[string][]byte
 	Catalog  *Catalog
 	Counters []*Counter              // in the order of Manifest.Cross
@@ -95,7 +96,7 @@ func Parse(releaseID string, files map[string][]byte) (*Bundle, error) {
 		Sources:   map[string]*SourceTable{},
 		Reference: files[referenceFile],
 	}
-	for _, graph := range manifest.GetGraphs() {
+	for _, graph := range slices.Concat(manifest.GetGraphs(), manifest.GetExtraGraphs()) {
 		b.Graphs[graph.GetName()] = files[graph.GetPath()]
 	}
 	if err := b.parseTables(files); err != nil {

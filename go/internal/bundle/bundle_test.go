@@ -50,11 +50,17 @@ func TestRefusesFaultyReleases(t *testing.T) {
 		edit func(manifest, files)
 		want []string
 	}{
-		"missing graph":         {func(_ manifest, f files) { delete(f, "graphs/ranker.onnx") }, []string{"manifest.json: files", "graphs/ranker.onnx"}},
-		"graph not described":   {func(m manifest, _ files) { m.Graphs = m.Graphs[:5] }, []string{`graph "ranker" is missing`}},
-		"graph named twice":     {func(m manifest, _ files) { m.Graphs[0].Name = "ranker" }, []string{`"ranker"`, "twice", `"item_encoder" is missing`}},
-		"graph input missing":   {func(m manifest, _ files) { m.Graphs[0].Inputs = m.Graphs[0].Inputs[1:] }, []string{`graph "item_encoder" has inputs`, "item_id"}},
-		"graph output renamed":  {func(m manifest, _ files) { m.Graphs[5].Outputs[0].Name = "x" }, []string{`graph "ranker" has outputs [x]`, "logits"}},
+		"missing graph":        {func(_ manifest, f files) { delete(f, "graphs/ranker.onnx") }, []string{"manifest.json: files", "graphs/ranker.onnx"}},
+		"graph not described":  {func(m manifest, _ files) { m.Graphs = m.Graphs[:5] }, []string{`graph "ranker" is missing`}},
+		"graph named twice":    {func(m manifest, _ files) { m.Graphs[0].Name = "ranker" }, []string{`"ranker"`, "twice", `"item_encoder" is missing`}},
+		"graph input missing":  {func(m manifest, _ files) { m.Graphs[0].Inputs = m.Graphs[0].Inputs[1:] }, []string{`graph "item_encoder" has inputs`, "item_id"}},
+		"graph output renamed": {func(m manifest, _ files) { m.Graphs[5].Outputs[0].Name = "x" }, []string{`graph "ranker" has outputs [x]`, "logits"}},
+		"extra graph of a taken name": {func(m manifest, _ files) {
+			m.ExtraGraphs = []*bundlev1.Graph{{Name: "ranker", Path: "graphs/ranker.onnx"}}
+		}, []string{`extra_graphs`, `"ranker"`, "taken"}},
+		"extra graph without a file": {func(m manifest, _ files) {
+			m.ExtraGraphs = []*bundlev1.Graph{{Name: "other", Path: "graphs/other.onnx"}}
+		}, []string{`graph "other" names "graphs/other.onnx"`}},
 		"string tensor":         {func(m manifest, _ files) { m.Graphs[0].Inputs[0].Dtype = bundlev1.DType_STRING }, []string{"STRING"}},
 		"duplicate column":      {func(m manifest, _ files) { m.Schema.User[1].Name = "gender" }, []string{"schema", "two user columns"}},
 		"unknown op":            {func(m manifest, _ files) { m.Schema.User[0].Op = 99 }, []string{`user column "gender"`, "op 99"}},

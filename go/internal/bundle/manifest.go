@@ -225,6 +225,14 @@ func checkGraphs(f *faults, m *bundlev1.Manifest) {
 			f.add("graphs", "graph %q is missing", name)
 		}
 	}
+	for _, g := range m.GetExtraGraphs() {
+		if !namePattern.MatchString(g.GetName()) || graphOutputs[g.GetName()] != nil || seen[g.GetName()] {
+			f.add("extra_graphs", "graph %q does not match %s, or its name is taken", g.GetName(), namePattern)
+		}
+		seen[g.GetName()] = true
+		checkListed(f, m, "graph "+strconv.Quote(g.GetName()), g.GetPath())
+		specNames(f, g.GetName(), slices.Concat(g.GetInputs(), g.GetOutputs()))
+	}
 }
 
 func specNames(f *faults, graph string, specs []*bundlev1.TensorSpec) []string {

@@ -111,7 +111,26 @@ func Graphs(s *bundlev1.Schema) map[string]fake.Graph {
 		}
 		graphs[name] = g
 	}
+	values := runtime.TensorSpec{Name: "values", DType: runtime.Float32, Shape: []int64{-1}}
+	graphs[Double] = fake.Graph{Inputs: []runtime.TensorSpec{values}, Outputs: []runtime.TensorSpec{values},
+		Compute: func(in []runtime.Tensor) ([]runtime.Tensor, error) {
+			doubled := make([]float32, len(in[0].F32))
+			for i, v := range in[0].F32 {
+				doubled[i] = 2 * v
+			}
+			return []runtime.Tensor{runtime.Floats(doubled, in[0].Shape...)}, nil
+		}}
 	return graphs
+}
+
+// Double is a graph beside the six: `values` [M] in and out, doubled. Releases have it with AddDouble.
+const Double = "double"
+
+// AddDouble edits a release: Options.Edit.
+func AddDouble(m *bundlev1.Manifest, files map[string][]byte) {
+	spec := []*bundlev1.TensorSpec{{Name: "values", Dtype: bundlev1.DType_FLOAT32, Shape: []string{"M"}}}
+	m.ExtraGraphs = append(m.ExtraGraphs, &bundlev1.Graph{Name: Double, Path: "graphs/double.onnx", Inputs: spec, Outputs: spec})
+	files["graphs/double.onnx"] = []byte("fake graph double")
 }
 
 // inputs are the tensors of a run by name.

@@ -33,12 +33,17 @@ func (r *Repository) loadSnapshot(ctx context.Context, id string) (*Snapshot, er
 
 // prove loads the graphs, encodes the items, and runs what the levels above ask for.
 func (r *Repository) prove(ctx context.Context, s *Snapshot) error {
-	for _, graph := range s.Bundle.Manifest.GetGraphs() {
+	s.Extra = map[string]runtime.Session{}
+	for _, graph := range slices.Concat(s.Bundle.Manifest.GetGraphs(), s.Bundle.Manifest.GetExtraGraphs()) {
 		session, err := r.opts.Runtime.Load(graph.GetName(), s.Bundle.Graphs[graph.GetName()])
 		if err != nil {
 			return fmt.Errorf("%s: %w", graph.GetPath(), err)
 		}
-		*s.sessions()[graph.GetName()] = session
+		if slot := s.sessions()[graph.GetName()]; slot != nil {
+			*slot = session
+		} else {
+			s.Extra[graph.GetName()] = session
+		}
 		if err := errors.Join(checkSpecs(graph, "input", graph.GetInputs(), session.Inputs()),
 			checkSpecs(graph, "output", graph.GetOutputs(), session.Outputs())); err != nil {
 			return err
@@ -71,6 +76,9 @@ func (s *Snapshot) closeSessions() error {
 		if *session != nil {
 			errs = append(errs, (*session).Close())
 		}
+	}
+	for _, session := range s.Extra {
+		errs = append(errs, session.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,8 @@
 package repository
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
@@ -24,6 +26,8 @@ type Snapshot struct {
 	Preranker      runtime.Session
 	HistoryEncoder runtime.Session
 	Ranker         runtime.Session
+	// Extra are the release's other graphs by name, for callers from outside; the funnel runs none of them.
+	Extra map[string]runtime.Session
 
 	RetrievalVectors []float32 // [I,K], computed by this server's item_encoder
 	RankerTokens     []float32 // [I,D]
@@ -51,7 +55,12 @@ func (s *Snapshot) Session(graph string) runtime.Session {
 	if session := s.sessions()[graph]; session != nil {
 		return *session
 	}
-	return nil
+	return s.Extra[graph]
+}
+
+// GraphNames lists the graphs that Session knows: the six of every release, then its own.
+func (s *Snapshot) GraphNames() []string {
+	return slices.Concat(bundle.GraphNames, slices.Sorted(maps.Keys(s.Extra)))
 }
 
 // refCount closes something when its last user leaves. It starts with one use, the owner's.

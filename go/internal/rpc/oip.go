@@ -13,8 +13,8 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
 
-// inferenceServer speaks the Open Inference Protocol v2 over the six graphs of a release, so that stock
-// clients can call any graph. A model is a graph, and a model version is a release id.
+// inferenceServer speaks the Open Inference Protocol v2 over the graphs of a release, so that stock clients
+// can call any of them: the six, and those that the release adds. A model is a graph, and a model version is a release id.
 type inferenceServer struct {
 	inference.UnimplementedGRPCInferenceServiceServer
 	deps Deps
@@ -73,7 +73,7 @@ func (s *inferenceServer) RepositoryIndex(_ context.Context, in *inference.Repos
 		if in.GetReady() && state != "READY" {
 			continue
 		}
-		for _, graph := range bundle.GraphNames {
+		for _, graph := range s.graphNames(r.ID) {
 			out.Models = append(out.Models, &inference.RepositoryIndexResponse_ModelIndex{
 				Name: graph, Version: r.ID, State: state, Reason: r.Reason})
 		}
@@ -115,11 +115,18 @@ func (s *inferenceServer) ModelInfer(ctx context.Context, in *inference.ModelInf
 	return out, nil
 }
 
+// graphNames lists the graphs of a release; of one that is not loaded those that every release has.
+func (s *inferenceServer) graphNames(release string) []string {
+	snapshot, unpin, err := s.deps.Repository.AcquireRelease(release)
+	if err != nil {
+		return bundle.GraphNames
+	}
+	defer unpin()
+	return snapshot.GraphNames()
+}
+
 // pin holds the release of a version and finds the graph of a name.
 func (s *inferenceServer) pin(name, version string) (*repository.Snapshot, runtime.Session, func(), error) {
-	if !slices.Contains(bundle.GraphNames, name) {
-		return nil, nil, nil, &modelNotFoundError{fmt.Sprintf("there is no model of this name; the models are %v", bundle.GraphNames)}
-	}
 	snapshot, unpin, err := acquire(s.deps.Repository, version)
 	if err != nil {
 		if version != "" {
@@ -127,7 +134,12 @@ func (s *inferenceServer) pin(name, version string) (*repository.Snapshot, runti
 		}
 		return nil, nil, nil, err
 	}
-	return snapshot, snapshot.Session(name), unpin, nil
+	session := snapshot.Session(name)
+	if session == nil {
+		defer unpin()
+		return nil, nil, nil, &modelNotFoundError{fmt.Sprintf("there is no model of this name; the models are %v", snapshot.GraphNames())}
+	}
+	return snapshot, session, unpin, nil
 }
 
 // elements is the cost of a call: its size in rows of 64 numbers, at least 1.

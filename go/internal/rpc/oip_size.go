@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
@@ -16,7 +17,8 @@ import (
 const maxWork = 1 << 25
 
 func graphOf(s *repository.Snapshot, name string) *bundlev1.Graph {
-	for _, graph := range s.Bundle.Manifest.GetGraphs() {
+	manifest := s.Bundle.Manifest
+	for _, graph := range slices.Concat(manifest.GetGraphs(), manifest.GetExtraGraphs()) {
 		if graph.GetName() == name {
 			return graph
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
+	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
 )
 
@@ -56,7 +58,7 @@ func newWorld(t *testing.T, opts Options, edit func(*Deps)) *world {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
 	dir := t.TempDir()
-	ranktest.Write(t, dir, ranktest.Options{})
+	ranktest.Write(t, dir, ranktest.Options{Edit: ranktest.AddDouble})
 	w := &world{runtime: ranktest.Runtime(t, ranktest.Bundle(t, ranktest.Options{})), counts: &counts{}}
 	repo, err := repository.New(repository.Options{Dir: dir, Runtime: w.runtime, Prepare: funnel.Prepare})
 	if err != nil {
@@ -299,6 +301,29 @@ func TestStopEndsWatchesAndFinishesCalls(t *testing.T) {
 	}
 	if err := <-answered; err != nil {
 		t.Errorf("a running call was cut: %v", err)
+	}
+}
+
+func TestGraphsBesideTheSixAreServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, nil)
+	client := inference.NewGRPCInferenceServiceClient(w.data)
+	answer, err := client.ModelInfer(t.Context(), &inference.ModelInferRequest{ModelName: ranktest.Double,
+		Inputs: []*inference.ModelInferRequest_InferInputTensor{{Name: "values", Datatype: "FP32", Shape: []int64{2},
+			Contents: &inference.InferTensorContents{Fp32Contents: []float32{1, 4}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := answer.GetRawOutputContents()[0], rawBytes(runtime.Floats([]float32{2, 8}, 2)); !slices.Equal(got, want) {
+		t.Errorf("answer % x, want % x", got, want)
+	}
+	described, err := client.ModelMetadata(t.Context(), &inference.ModelMetadataRequest{Name: ranktest.Double})
+	if err != nil || len(described.GetInputs()) != 1 || described.GetInputs()[0].GetShape()[0] != -1 {
+		t.Errorf("metadata %v, %v", described, err)
+	}
+	index, err := client.RepositoryIndex(t.Context(), &inference.RepositoryIndexRequest{})
+	if err != nil || len(index.GetModels()) != len(bundle.GraphNames)+1 {
+		t.Errorf("index %v, %v", index, err)
 	}
 }
 

@@ -126,6 +126,14 @@ def signatures(models: FunnelModels) -> dict[str, Signature]:
     }
 
 
+@dataclass(frozen=True)
+class ExtraGraph:
+    """A graph beside the six, as serialised ONNX: for callers of the Open Inference Protocol, the funnel runs none of them."""
+
+    data: bytes
+    signature: Signature
+
+
 class Graph(nn.Module):
     """A graph: takes tensors in the order of its signature's inputs and returns its outputs."""
 

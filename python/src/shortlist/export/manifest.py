@@ -152,4 +152,7 @@ def read_manifest(directory: Path) -> pb.Manifest:
         raise BundleError(f"{path}: the digest does not belong to the file list", why="the manifest was altered", fix="export it again")
     if sorted(graph.name for graph in manifest.graphs) != sorted(GRAPHS):
         raise BundleError(f"{path}: graphs are {[graph.name for graph in manifest.graphs]}", why=f"a release has {list(GRAPHS)}")
+    extra = [graph.name for graph in manifest.extra_graphs]
+    if len(set(extra) | set(GRAPHS)) < len(extra) + len(GRAPHS):
+        raise BundleError(f"{path}: extra graphs are {extra}", why="a name is taken", fix="give each graph a name of its own")
     return manifest

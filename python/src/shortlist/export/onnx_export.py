@@ -15,7 +15,7 @@ import torch
 from onnx import ModelProto, TensorProto, checker, helper
 
 from shortlist.errors import ExportError
-from shortlist.export.graphs import NOT_ALLOWED, FunnelModels, Graph, Signature, Spec, graph_modules, signatures
+from shortlist.export.graphs import NOT_ALLOWED, ExtraGraph, FunnelModels, Graph, Signature, Spec, graph_modules, signatures
 from shortlist.export.trees_onnx import fill_trees
 from shortlist.models.trees import TreeRanker
 
@@ -52,7 +52,16 @@ def export_graph(name: str, models: FunnelModels) -> bytes:
     model = index_graph(signature) if name == "index" else _export(name, graph_modules(models)[name], signature)
     if name == "ranker" and isinstance(models.ranker, TreeRanker):
         fill_trees(model, models.ranker.trees)
-    model = stable(model, name, signature)
+    return _serialise(name, model, signature, DESCRIPTIONS[name])
+
+
+def export_extra(name: str, module: Graph, signature: Signature, description: str) -> ExtraGraph:
+    """A graph beside the six. Raises ExportError."""
+    return ExtraGraph(_serialise(name, _export(name, module, signature), signature, description), signature)
+
+
+def _serialise(name: str, model: ModelProto, signature: Signature, description: str) -> bytes:
+    model = stable(model, name, signature, description)
     check(name, model)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
@@ -128,13 +137,13 @@ def _value_info(spec: Spec):  # type: ignore[no-untyped-def]  # onnx's messages 
     return helper.make_tensor_value_info(spec.name, _ELEMENTS[spec.dtype], list(spec.shape))
 
 
-def stable(model: ModelProto, name: str, signature: Signature) -> ModelProto:
+def stable(model: ModelProto, name: str, signature: Signature, description: str) -> ModelProto:
     """The model without what differs between runs or machines, with our names, sizes and documentation."""
     graph = model.graph
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version, model.model_version = "shortlist", "", 0
-    model.doc_string = DESCRIPTIONS[name]
-    graph.name, graph.doc_string = name, DESCRIPTIONS[name]
+    model.doc_string = description
+    graph.name, graph.doc_string = name, description
     del model.metadata_props[:]
     del graph.metadata_props[:]
     del graph.value_info[:]

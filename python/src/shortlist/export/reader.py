@@ -33,6 +33,7 @@ class Bundle:
     manifest: pb.Manifest
     content: Content
     graphs: dict[str, bytes]
+    extra_graphs: dict[str, bytes]  # those beside the six
     item_vectors: Floats  # [I,K]
     item_tokens: Floats  # [I,D]
     golden: list[wire.RecommendRequest]
@@ -69,6 +70,7 @@ def parse(directory: Path, manifest: pb.Manifest, contents: Mapping[str, bytes])
         manifest=manifest,
         content=content,
         graphs={graph.name: files.data(graph.path) for graph in manifest.graphs},
+        extra_graphs={graph.name: files.data(graph.path) for graph in manifest.extra_graphs},
         item_vectors=vectors,
         item_tokens=take(index, "ranker_token", np.float32, (items, None)).astype(np.float32),
         golden=golden,

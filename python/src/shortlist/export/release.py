@@ -16,7 +16,7 @@ from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
 from shortlist.export.gates import NEVER_OVERRIDDEN, gate
 from shortlist.export.golden import RequestMaker, answers
-from shortlist.export.graphs import FunnelModels, signatures
+from shortlist.export.graphs import ExtraGraph, FunnelModels, signatures
 from shortlist.export.histograms import histograms
 from shortlist.export.laws import check_laws
 from shortlist.export.model_card import model_card
@@ -48,6 +48,7 @@ class ReleasePlan:
     seed: int = 0
     precision: Precision = field(default_factory=Precision)
     small_vectors: Sequence[str] = ()  # kinds of small_vectors.py to store beside the fp32 ones
+    extra_graphs: Mapping[str, ExtraGraph] = field(default_factory=dict)
     held_out: Sequence[tuple[ItemId, int]] = ()  # users, and the number of their events before one that no model trained on
 
 
@@ -119,6 +120,7 @@ def _prove_fp32(plan: ReleasePlan) -> tuple[writer.Draft, RequestMaker]:
         metrics=plan.metrics,
         gates=(*plan.gates, *own),
         small_vectors=plan.small_vectors,
+        extra_graphs=plan.extra_graphs,
     )
     return draft, maker
 

@@ -38,7 +38,9 @@ class Report:
 def verify(directory: Path) -> Report:
     """Raises BundleError when the directory cannot be trusted at all; everything else is in the report."""
     bundle = reader.read(directory)
-    violations = [message for graph in bundle.manifest.graphs for message in _graph_violations(graph, bundle.graphs[graph.name])]
+    described = (*bundle.manifest.graphs, *bundle.manifest.extra_graphs)
+    every = bundle.graphs | bundle.extra_graphs
+    violations = [message for graph in described for message in _graph_violations(graph, every[graph.name])]
     if violations:
         return Report(bundle.manifest.release_id, 0, tuple(violations), 0.0, "")
     try:

@@ -22,7 +22,7 @@ from shortlist.errors import BundleError, ConfigError
 from shortlist.export import layout
 from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
-from shortlist.export.graphs import Signature, Spec
+from shortlist.export.graphs import ExtraGraph, Signature, Spec
 from shortlist.export.manifest import (
     FORMAT_VERSION,
     GRAPHS,
@@ -63,6 +63,7 @@ class Draft:
     gates: Sequence[pb.Gate] = ()
     tolerance: Tolerance = field(default_factory=Tolerance)
     small_vectors: Sequence[str] = ()  # kinds of small_vectors.py
+    extra_graphs: Mapping[str, ExtraGraph] = field(default_factory=dict)
 
 
 def creation_time() -> datetime:
@@ -112,6 +113,7 @@ def publish(directory: Path) -> Path:
 def files_of(draft: Draft) -> dict[str, bytes]:
     """Every file of the bundle but the manifest, by path."""
     files = {layout.graph_path(name): data for name, data in draft.graphs.items()} | content_files(draft.content)
+    files |= {layout.graph_path(name): graph.data for name, graph in draft.extra_graphs.items()}
     files[layout.INDEX] = save({"retrieval_vector": draft.item_vectors, "ranker_token": draft.item_tokens})
     for kind in draft.small_vectors:
         files[layout.small_vectors_path(kind)] = save(small_vectors(kind, draft.item_vectors).tensors())
@@ -175,6 +177,7 @@ def manifest_of(draft: Draft, files: Mapping[str, bytes], created: datetime) -> 
         lineage=draft.lineage,
         metrics=draft.metrics,
         gates=draft.gates,
+        extra_graphs=[_graph_proto(name, graph.data, graph.signature) for name, graph in sorted(draft.extra_graphs.items())],
     )
 
 

@@ -209,20 +209,22 @@ type Manifest struct {
 	ReleaseId string `protobuf:"bytes,3,opt,name=release_id,json=releaseId,proto3" json:"release_id,omitempty"`
 	CreatedAt string `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"` // RFC 3339
 	// sha256 over the lines "<sha256>  <path>\n" of `files`, sorted by path. Excludes the manifest itself.
-	Digest        string         `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
-	Files         []*File        `protobuf:"bytes,6,rep,name=files,proto3" json:"files,omitempty"` // every file but manifest.json, sorted by path
-	Schema        *Schema        `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
-	Graphs        []*Graph       `protobuf:"bytes,8,rep,name=graphs,proto3" json:"graphs,omitempty"`
-	Runtime       *Runtime       `protobuf:"bytes,9,opt,name=runtime,proto3" json:"runtime,omitempty"`
-	Tolerance     *Tolerance     `protobuf:"bytes,10,opt,name=tolerance,proto3" json:"tolerance,omitempty"`
-	Funnel        *Funnel        `protobuf:"bytes,11,opt,name=funnel,proto3" json:"funnel,omitempty"`
-	ValueFormula  *ValueFormula  `protobuf:"bytes,12,opt,name=value_formula,json=valueFormula,proto3" json:"value_formula,omitempty"`
-	Tasks         []*Task        `protobuf:"bytes,13,rep,name=tasks,proto3" json:"tasks,omitempty"` // in the order of the ranker's logits
-	Cross         []*CrossColumn `protobuf:"bytes,14,rep,name=cross,proto3" json:"cross,omitempty"` // in the order of the `cross` tensor's last axis
-	Golden        *Golden        `protobuf:"bytes,15,opt,name=golden,proto3" json:"golden,omitempty"`
-	Lineage       *Lineage       `protobuf:"bytes,16,opt,name=lineage,proto3" json:"lineage,omitempty"`
-	Metrics       []*Metric      `protobuf:"bytes,17,rep,name=metrics,proto3" json:"metrics,omitempty"`
-	Gates         []*Gate        `protobuf:"bytes,18,rep,name=gates,proto3" json:"gates,omitempty"`
+	Digest       string         `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	Files        []*File        `protobuf:"bytes,6,rep,name=files,proto3" json:"files,omitempty"` // every file but manifest.json, sorted by path
+	Schema       *Schema        `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
+	Graphs       []*Graph       `protobuf:"bytes,8,rep,name=graphs,proto3" json:"graphs,omitempty"`
+	Runtime      *Runtime       `protobuf:"bytes,9,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Tolerance    *Tolerance     `protobuf:"bytes,10,opt,name=tolerance,proto3" json:"tolerance,omitempty"`
+	Funnel       *Funnel        `protobuf:"bytes,11,opt,name=funnel,proto3" json:"funnel,omitempty"`
+	ValueFormula *ValueFormula  `protobuf:"bytes,12,opt,name=value_formula,json=valueFormula,proto3" json:"value_formula,omitempty"`
+	Tasks        []*Task        `protobuf:"bytes,13,rep,name=tasks,proto3" json:"tasks,omitempty"` // in the order of the ranker's logits
+	Cross        []*CrossColumn `protobuf:"bytes,14,rep,name=cross,proto3" json:"cross,omitempty"` // in the order of the `cross` tensor's last axis
+	Golden       *Golden        `protobuf:"bytes,15,opt,name=golden,proto3" json:"golden,omitempty"`
+	Lineage      *Lineage       `protobuf:"bytes,16,opt,name=lineage,proto3" json:"lineage,omitempty"`
+	Metrics      []*Metric      `protobuf:"bytes,17,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	Gates        []*Gate        `protobuf:"bytes,18,rep,name=gates,proto3" json:"gates,omitempty"`
+	// Graphs beside the six, for callers of the Open Inference Protocol; the funnel runs none of them.
+	ExtraGraphs   []*Graph `protobuf:"bytes,19,rep,name=extra_graphs,json=extraGraphs,proto3" json:"extra_graphs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,6 +381,13 @@ func (x *Manifest) GetMetrics() []*Metric {
 func (x *Manifest) GetGates() []*Gate {
 	if x != nil {
 		return x.Gates
+	}
+	return nil
+}
+
+func (x *Manifest) GetExtraGraphs() []*Graph {
+	if x != nil {
+		return x.ExtraGraphs
 	}
 	return nil
 }
@@ -1678,7 +1687,7 @@ var File_shortlist_bundle_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\"shortlist/bundle/v1/manifest.proto\x12\x13shortlist.bundle.v1\"\xe6\x06\n" +
+	"\"shortlist/bundle/v1/manifest.proto\x12\x13shortlist.bundle.v1\"\xa5\a\n" +
 	"\bManifest\x12%\n" +
 	"\x0eformat_version\x18\x01 \x01(\rR\rformatVersion\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1700,7 +1709,8 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\x06golden\x18\x0f \x01(\v2\x1b.shortlist.bundle.v1.GoldenR\x06golden\x126\n" +
 	"\alineage\x18\x10 \x01(\v2\x1c.shortlist.bundle.v1.LineageR\alineage\x125\n" +
 	"\ametrics\x18\x11 \x03(\v2\x1b.shortlist.bundle.v1.MetricR\ametrics\x12/\n" +
-	"\x05gates\x18\x12 \x03(\v2\x19.shortlist.bundle.v1.GateR\x05gates\"F\n" +
+	"\x05gates\x18\x12 \x03(\v2\x19.shortlist.bundle.v1.GateR\x05gates\x12=\n" +
+	"\fextra_graphs\x18\x13 \x03(\v2\x1a.shortlist.bundle.v1.GraphR\vextraGraphs\"F\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
@@ -1890,24 +1900,25 @@ var file_shortlist_bundle_v1_manifest_proto_depIdxs = []int32{
 	19, // 10: shortlist.bundle.v1.Manifest.lineage:type_name -> shortlist.bundle.v1.Lineage
 	20, // 11: shortlist.bundle.v1.Manifest.metrics:type_name -> shortlist.bundle.v1.Metric
 	21, // 12: shortlist.bundle.v1.Manifest.gates:type_name -> shortlist.bundle.v1.Gate
-	1,  // 13: shortlist.bundle.v1.Column.op:type_name -> shortlist.bundle.v1.Op
-	0,  // 14: shortlist.bundle.v1.Column.raw:type_name -> shortlist.bundle.v1.DType
-	0,  // 15: shortlist.bundle.v1.Schema.item_id:type_name -> shortlist.bundle.v1.DType
-	5,  // 16: shortlist.bundle.v1.Schema.user:type_name -> shortlist.bundle.v1.Column
-	5,  // 17: shortlist.bundle.v1.Schema.context:type_name -> shortlist.bundle.v1.Column
-	5,  // 18: shortlist.bundle.v1.Schema.item:type_name -> shortlist.bundle.v1.Column
-	7,  // 19: shortlist.bundle.v1.Schema.history:type_name -> shortlist.bundle.v1.HistoryWindow
-	0,  // 20: shortlist.bundle.v1.TensorSpec.dtype:type_name -> shortlist.bundle.v1.DType
-	8,  // 21: shortlist.bundle.v1.Graph.inputs:type_name -> shortlist.bundle.v1.TensorSpec
-	8,  // 22: shortlist.bundle.v1.Graph.outputs:type_name -> shortlist.bundle.v1.TensorSpec
-	2,  // 23: shortlist.bundle.v1.Source.kind:type_name -> shortlist.bundle.v1.SourceKind
-	12, // 24: shortlist.bundle.v1.Funnel.sources:type_name -> shortlist.bundle.v1.Source
-	16, // 25: shortlist.bundle.v1.ValueFormula.terms:type_name -> shortlist.bundle.v1.ValueTerm
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	9,  // 13: shortlist.bundle.v1.Manifest.extra_graphs:type_name -> shortlist.bundle.v1.Graph
+	1,  // 14: shortlist.bundle.v1.Column.op:type_name -> shortlist.bundle.v1.Op
+	0,  // 15: shortlist.bundle.v1.Column.raw:type_name -> shortlist.bundle.v1.DType
+	0,  // 16: shortlist.bundle.v1.Schema.item_id:type_name -> shortlist.bundle.v1.DType
+	5,  // 17: shortlist.bundle.v1.Schema.user:type_name -> shortlist.bundle.v1.Column
+	5,  // 18: shortlist.bundle.v1.Schema.context:type_name -> shortlist.bundle.v1.Column
+	5,  // 19: shortlist.bundle.v1.Schema.item:type_name -> shortlist.bundle.v1.Column
+	7,  // 20: shortlist.bundle.v1.Schema.history:type_name -> shortlist.bundle.v1.HistoryWindow
+	0,  // 21: shortlist.bundle.v1.TensorSpec.dtype:type_name -> shortlist.bundle.v1.DType
+	8,  // 22: shortlist.bundle.v1.Graph.inputs:type_name -> shortlist.bundle.v1.TensorSpec
+	8,  // 23: shortlist.bundle.v1.Graph.outputs:type_name -> shortlist.bundle.v1.TensorSpec
+	2,  // 24: shortlist.bundle.v1.Source.kind:type_name -> shortlist.bundle.v1.SourceKind
+	12, // 25: shortlist.bundle.v1.Funnel.sources:type_name -> shortlist.bundle.v1.Source
+	16, // 26: shortlist.bundle.v1.ValueFormula.terms:type_name -> shortlist.bundle.v1.ValueTerm
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_shortlist_bundle_v1_manifest_proto_init() }

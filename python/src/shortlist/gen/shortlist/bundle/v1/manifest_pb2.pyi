@@ -49,7 +49,7 @@ COOCCURRENCE: SourceKind
 POPULAR: SourceKind
 
 class Manifest(_message.Message):
-    __slots__ = ("format_version", "name", "release_id", "created_at", "digest", "files", "schema", "graphs", "runtime", "tolerance", "funnel", "value_formula", "tasks", "cross", "golden", "lineage", "metrics", "gates")
+    __slots__ = ("format_version", "name", "release_id", "created_at", "digest", "files", "schema", "graphs", "runtime", "tolerance", "funnel", "value_formula", "tasks", "cross", "golden", "lineage", "metrics", "gates", "extra_graphs")
     FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     RELEASE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class Manifest(_message.Message):
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     GATES_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_GRAPHS_FIELD_NUMBER: _ClassVar[int]
     format_version: int
     name: str
     release_id: str
@@ -86,7 +87,8 @@ class Manifest(_message.Message):
     lineage: Lineage
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     gates: _containers.RepeatedCompositeFieldContainer[Gate]
-    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., release_id: _Optional[str] = ..., created_at: _Optional[str] = ..., digest: _Optional[str] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., schema: _Optional[_Union[Schema, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., tolerance: _Optional[_Union[Tolerance, _Mapping]] = ..., funnel: _Optional[_Union[Funnel, _Mapping]] = ..., value_formula: _Optional[_Union[ValueFormula, _Mapping]] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., cross: _Optional[_Iterable[_Union[CrossColumn, _Mapping]]] = ..., golden: _Optional[_Union[Golden, _Mapping]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., gates: _Optional[_Iterable[_Union[Gate, _Mapping]]] = ...) -> None: ...
+    extra_graphs: _containers.RepeatedCompositeFieldContainer[Graph]
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., release_id: _Optional[str] = ..., created_at: _Optional[str] = ..., digest: _Optional[str] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., schema: _Optional[_Union[Schema, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., tolerance: _Optional[_Union[Tolerance, _Mapping]] = ..., funnel: _Optional[_Union[Funnel, _Mapping]] = ..., value_formula: _Optional[_Union[ValueFormula, _Mapping]] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., cross: _Optional[_Iterable[_Union[CrossColumn, _Mapping]]] = ..., golden: _Optional[_Union[Golden, _Mapping]] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., gates: _Optional[_Iterable[_Union[Gate, _Mapping]]] = ..., extra_graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ...) -> None: ...
 
 class File(_message.Message):
     __slots__ = ("path", "size", "sha256")
