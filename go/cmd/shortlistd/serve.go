@@ -48,8 +48,8 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
 	metrics.Provider(e.runtime.Provider(), e.runtime.Version())
-	if err := watchQueues(registry, e); err != nil {
-		return err
+	if err := registry.Register(newLoadCollector(e.gate, e.pool)); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
 	}
 
 	cfg.RPC.Debug = cfg.Debug
@@ -112,24 +112,6 @@ func onEvent(event repository.Event, metrics *telemetry.Metrics, logger *slog.Lo
 	if event.Kind == "activated" {
 		metrics.Released(event.ReleaseID)
 	}
-}
-
-// watchQueues shows how full the gate and the pool are.
-func watchQueues(registry prometheus.Registerer, e *engine) error {
-	for _, gauge := range []struct {
-		name, help string
-		value      func() float64
-	}{
-		{"shortlist_gate_cost", "Cost that the gate has admitted, in candidates.", func() float64 { cost, _ := e.gate.InUse(); return float64(cost) }},
-		{"shortlist_gate_waiting", "Requests that wait at the gate.", func() float64 { _, waiting := e.gate.InUse(); return float64(waiting) }},
-		{"shortlist_pool_queued", "Tasks that wait for a worker.", func() float64 { return float64(e.pool.Queued()) }},
-		{"shortlist_pool_workers", "Workers of the pool.", func() float64 { return float64(e.pool.Workers()) }},
-	} {
-		if err := registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: gauge.name, Help: gauge.help}, gauge.value)); err != nil {
-			return fmt.Errorf("register %s: %w", gauge.name, err)
-		}
-	}
-	return nil
 }
 
 // listening is the three open doors.

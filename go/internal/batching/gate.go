@@ -2,107 +2,120 @@ package batching
 
 import (
 	"context"
-	"slices"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 )
 
-// GateOptions configure a Gate; zero fields take the defaults.
-type GateOptions struct {
-	MaxCost    int64         // cost admitted at once; default 16384 candidates
-	MaxWaiting int           // requests waiting; default 256
-	MaxWait    time.Duration // longest wait; default 100 ms
-}
-
-// Gate admits requests while their cost fits, lets a few wait, and sheds the rest. A more important
-// priority is admitted first, and takes the place of a less important one when the waiting room is full.
-// A request that costs more than the whole gate is admitted alone.
+// Gate admits requests while their cost fits under a limit that follows what the server can do, lets a few
+// wait, and sheds the rest: at once when the wait would be longer than it is worth. A more important
+// priority is admitted first; within a priority tenants get fair shares. A request that costs more than
+// the whole limit is admitted alone. Every Enter ends in exactly one of admitted and shed.
 type Gate struct {
 	opts GateOptions
 
 	mu       sync.Mutex
+	limiter  limiter
+	room     room
 	inUse    int64
-	admitted int
-	waiters  []*waiter // by priority, then arrival
-	waitCost int64
-	holdTime time.Duration // moving average of how long an admitted request stays
+	admitted int           // inside with a cost
+	passing  int           // inside without one
+	hold     time.Duration // moving average, by cost, of how long an admitted request stays
+	counts   counts
 	draining bool
 	empty    chan struct{} // closed when draining and nobody is left
 }
 
-// waiter is a request in the waiting room; ready gets nil when it was admitted, else why not.
-type waiter struct {
-	cost     int64
-	priority rank.Priority
-	ready    chan error
-}
-
-// NewGate makes a gate.
+// NewGate makes a gate; the options must be valid.
 func NewGate(opts GateOptions) *Gate {
-	if opts.MaxCost <= 0 {
-		opts.MaxCost = 16384
+	opts.EnsureDefaults()
+	weights, _ := opts.weights() // Validate has told
+	return &Gate{
+		opts: opts, limiter: newLimiter(opts.MinCost, opts.MaxCost), empty: make(chan struct{}),
+		room:   room{tenants: make(map[string]*tenant), maxTenants: opts.MaxTenants, weights: weights},
+		counts: counts{shed: make(map[string]int64)},
 	}
-	if opts.MaxWaiting <= 0 {
-		opts.MaxWaiting = 256
-	}
-	if opts.MaxWait <= 0 {
-		opts.MaxWait = 100 * time.Millisecond
-	}
-	return &Gate{opts: opts, empty: make(chan struct{})}
 }
 
-// Enter waits for room for the cost and priority of ctx's rank.Budget. release must be called once the
-// request is done; calling it again does nothing. It fails with *rank.OverloadedError (full, or waited too
-// long), *rank.DeadlineError, rank.ErrDraining, or ctx's error.
+// Enter waits for room for the cost, priority and tenant of ctx's rank.Budget. release must be called once
+// the request is done; calling it again does nothing. It fails with *rank.OverloadedError (the wait is or
+// would be too long), *rank.DeadlineError, rank.ErrDraining, or ctx's error.
 func (g *Gate) Enter(ctx context.Context) (release func(), err error) {
 	budget := rank.BudgetFrom(ctx)
-	if err := budget.Start(ctx, "admission", 0); err != nil {
-		return nil, err
-	}
-	w, err := g.enterOrWait(budget.Cost(), budget.Priority())
+	w, waits, err := g.enterOrWait(ctx, budget)
 	if err != nil {
 		return nil, err
 	}
-	if w != nil {
+	if waits {
 		if err := g.wait(ctx, w, budget); err != nil {
 			return nil, err
 		}
 	}
-	start := time.Now()
-	return sync.OnceFunc(func() { g.leave(budget.Cost(), time.Since(start)) }), nil
+	start, planned := time.Now(), budget.Rung()
+	return sync.OnceFunc(func() { g.leave(w, budget, planned, time.Since(start)) }), nil
 }
 
-// enterOrWait admits at once (nil, nil), or takes a place in the waiting room.
-func (g *Gate) enterOrWait(cost int64, priority rank.Priority) (*waiter, error) {
+// Pass admits a request that runs no graph: it needs no worker, so it waits for nothing and takes no cost.
+// As many may be inside as may wait. It fails as Enter does.
+func (g *Gate) Pass(ctx context.Context) (release func(), err error) {
+	if err := rank.BudgetFrom(ctx).Start(ctx, "admission", 0); err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return nil, g.shed(shedReason(err), err)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	switch {
+	case g.draining:
+		return nil, g.shed(ShedDraining, rank.ErrDraining)
+	case g.passing >= g.opts.MaxWaiting:
+		return nil, g.shed(ShedFull, g.overloaded())
+	}
+	g.passing++
+	g.counts.admitted++
+	return sync.OnceFunc(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.passing--
+		g.closeWhenEmpty()
+	}), nil
+}
+
+// enterOrWait admits at once, or takes a place in the waiting room.
+func (g *Gate) enterOrWait(ctx context.Context, budget *rank.Budget) (w *waiter, waits bool, err error) {
+	late := budget.Start(ctx, "admission", 0)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if late != nil {
+		return nil, false, g.shed(shedReason(late), late)
+	}
 	if g.draining {
-		return nil, rank.ErrDraining
+		return nil, false, g.shed(ShedDraining, rank.ErrDraining)
 	}
-	if g.fits(cost) && (len(g.waiters) == 0 || g.waiters[0].priority > priority) {
-		g.admit(cost)
-		return nil, nil
+	w = &waiter{
+		cost: budget.Cost(), priority: min(budget.Priority(), rank.Batch), tenant: g.room.tenant(budget.Tenant()),
+		ready: make(chan error, 1),
 	}
-	if len(g.waiters) >= g.opts.MaxWaiting {
-		last := g.waiters[len(g.waiters)-1]
-		if last.priority <= priority {
-			return nil, g.overloaded()
+	w.deadline, _ = budget.Deadline()
+	if first := g.room.first(); g.fits(w.cost) && (first == nil || first.priority > w.priority) {
+		g.admit(w)
+		return w, false, nil
+	}
+	if wait := g.expectedWait(w); wait > min(g.opts.MaxWait/4, budget.Left()/2) {
+		return nil, false, g.shed(ShedExpected, g.overloaded())
+	}
+	if g.room.count >= g.opts.MaxWaiting {
+		victim := g.room.victim(w.tenant, w.cost, w.priority)
+		if victim == nil {
+			return nil, false, g.shed(ShedFull, g.overloaded())
 		}
-		g.remove(last)
-		last.ready <- g.overloaded()
+		g.room.remove(victim)
+		victim.ready <- g.shed(ShedDisplaced, g.overloaded())
 	}
-	w := &waiter{cost: cost, priority: priority, ready: make(chan error, 1)}
-	at, _ := slices.BinarySearchFunc(g.waiters, priority, func(w *waiter, p rank.Priority) int {
-		if w.priority <= p { // after all of the same priority
-			return -1
-		}
-		return 1
-	})
-	g.waiters = slices.Insert(g.waiters, at, w)
-	g.waitCost += cost
-	return w, nil
+	g.room.add(w)
+	return w, true, nil
 }
 
 func (g *Gate) wait(ctx context.Context, w *waiter, budget *rank.Budget) error {
@@ -113,50 +126,89 @@ func (g *Gate) wait(ctx context.Context, w *waiter, budget *rank.Budget) error {
 	case err := <-w.ready:
 		return err
 	case <-timer.C:
-		g.mu.Lock()
-		err = g.overloaded()
-		g.mu.Unlock()
-		if budget.Left() == 0 {
-			err = &rank.DeadlineError{Stage: "admission"}
-		}
+		err = g.late(budget)
 	case <-ctx.Done():
 		err = budget.Start(ctx, "admission", 0)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.remove(w) { // decided meanwhile
+	if !g.room.remove(w) { // decided meanwhile
 		if decision := <-w.ready; decision != nil {
 			return decision
 		}
 		if ctx.Err() == nil {
 			return nil
 		}
-		g.inUse -= w.cost
-		g.admitted--
+		g.giveBack(w)
+		g.counts.admitted--
+		g.counts.cost -= w.cost
+		w.tenant.admitted -= w.cost
 	}
 	g.admitWaiters() // w may have stood before one that fits
-	return err
+	return g.shed(shedReason(err), err)
 }
 
-func (g *Gate) leave(cost int64, held time.Duration) {
+// late is the error of a wait that ended without a place.
+func (g *Gate) late(budget *rank.Budget) error {
+	if budget.Left() == 0 {
+		return &rank.DeadlineError{Stage: "admission"}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.holdTime += (held - g.holdTime) / 16
-	g.inUse -= cost
-	g.admitted--
+	return g.overloaded()
+}
+
+// leave gives the place back and learns from the request's time.
+func (g *Gate) leave(w *waiter, budget *rank.Budget, planned rank.Rung, held time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if spent, answered := budget.Spent(); answered {
+		g.learnHold(w.cost, held)
+		g.limiter.used(g.inUse)
+		g.limiter.observe(time.Now(), sample{
+			class: classOf(planned, spent), cost: spent, held: held, whole: budget.Rung() == planned, probed: w.probed,
+		})
+	}
+	g.giveBack(w)
 	g.admitWaiters()
 }
 
-// admitWaiters admits from the front while there is room. A large waiter at the front is not overtaken by
-// its equals, so that it cannot starve. The caller holds the mutex.
+// learnHold averages by cost: large requests say more of the rate at which cost leaves.
+func (g *Gate) learnHold(cost int64, held time.Duration) {
+	share := 1.0/64 + min(float64(cost)/g.limiter.limit, 1)/8
+	if g.hold == 0 {
+		share = 1
+	}
+	g.hold += time.Duration(float64(held-g.hold) * share)
+}
+
+func (g *Gate) giveBack(w *waiter) {
+	g.inUse -= w.cost
+	g.admitted--
+	w.tenant.inside--
+}
+
+// admitWaiters admits from the front while there is room. A large waiter at the front is not overtaken, so
+// that it cannot starve. One whose deadline has passed is never admitted. The caller holds the mutex.
 func (g *Gate) admitWaiters() {
-	for len(g.waiters) > 0 && g.fits(g.waiters[0].cost) {
-		w := g.waiters[0]
-		g.remove(w)
-		g.admit(w.cost)
+	for w := g.room.first(); w != nil; w = g.room.first() {
+		if !w.deadline.IsZero() && !time.Now().Before(w.deadline) {
+			g.room.remove(w)
+			w.ready <- g.shed(ShedDeadline, &rank.DeadlineError{Stage: "admission"})
+			continue
+		}
+		if !g.fits(w.cost) {
+			break
+		}
+		g.room.remove(w)
+		g.admit(w)
 		w.ready <- nil
 	}
-	if g.draining && g.admitted == 0 {
+	g.closeWhenEmpty()
+}
+
+func (g *Gate) closeWhenEmpty() {
+	if g.draining && g.admitted == 0 && g.passing == 0 {
 		select {
 		case <-g.empty:
 		default:
@@ -165,35 +217,36 @@ func (g *Gate) admitWaiters() {
 	}
 }
 
-func (g *Gate) fits(cost int64) bool { return g.admitted == 0 || g.inUse+cost <= g.opts.MaxCost }
+func (g *Gate) fits(cost int64) bool {
+	return g.admitted == 0 || float64(g.inUse+cost) <= g.limiter.now()
+}
 
-func (g *Gate) admit(cost int64) {
-	g.inUse += cost
+func (g *Gate) admit(w *waiter) {
+	g.inUse += w.cost
 	g.admitted++
+	g.counts.admitted++
+	g.counts.cost += w.cost
+	g.room.admit(w.tenant, w.cost)
+	g.limiter.used(g.inUse)
+	w.probed = g.limiter.probing
 }
 
-// remove takes w out of the waiting room; false when it is not there any more.
-func (g *Gate) remove(w *waiter) bool {
-	at := slices.Index(g.waiters, w)
-	if at < 0 {
-		return false
-	}
-	g.waiters = slices.Delete(g.waiters, at, at+1)
-	g.waitCost -= w.cost
-	return true
+// expectedWait is how long what is ahead of w takes: by Little's law a full gate lets limit / hold through.
+func (g *Gate) expectedWait(w *waiter) time.Duration {
+	return time.Duration(g.room.ahead(w.tenant, w.cost, w.priority) / g.limiter.now() * float64(g.hold))
 }
 
-// overloaded hints at the time after which what is inside and waiting now should be through.
+// overloaded hints at the time after which what is inside and waiting now should be through, spread so
+// that callers who were shed together do not come back together.
 func (g *Gate) overloaded() error {
-	queues := 1 + float64(g.waitCost)/float64(g.opts.MaxCost)
-	return &rank.OverloadedError{Where: "admission gate", RetryAfter: clampRetry(time.Duration(float64(g.holdTime) * queues))}
+	wait := float64(g.hold) * (1 + float64(g.room.cost)/g.limiter.limit)
+	return &rank.OverloadedError{Where: "admission gate", RetryAfter: clampRetry(time.Duration(wait * (1 + rand.Float64())))}
 }
 
-// InUse is the admitted cost and the number of waiting requests.
-func (g *Gate) InUse() (cost int64, waiting int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.inUse, len(g.waiters)
+// shed counts a refusal; err is returned as it is.
+func (g *Gate) shed(reason string, err error) error {
+	g.counts.shed[reason]++
+	return err
 }
 
 // Drain refuses new requests and wakes the waiting ones with rank.ErrDraining; it returns when the
@@ -201,11 +254,11 @@ func (g *Gate) InUse() (cost int64, waiting int) {
 func (g *Gate) Drain(ctx context.Context) error {
 	g.mu.Lock()
 	g.draining = true
-	for _, w := range g.waiters {
-		w.ready <- rank.ErrDraining
+	for _, w := range g.room.all() {
+		g.room.remove(w)
+		w.ready <- g.shed(ShedDraining, rank.ErrDraining)
 	}
-	g.waiters, g.waitCost = nil, 0
-	g.admitWaiters() // closes empty when nobody is inside
+	g.closeWhenEmpty()
 	g.mu.Unlock()
 	select {
 	case <-g.empty:

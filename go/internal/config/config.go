@@ -127,7 +127,7 @@ func (c *Config) Validate() Faults {
 		prefix string
 		faults []error
 	}{
-		{"gate", negatives(map[string]int64{"max_cost": c.Gate.MaxCost, "max_waiting": int64(c.Gate.MaxWaiting), "max_wait": int64(c.Gate.MaxWait)})},
+		{"gate", c.Gate.Validate()},
 		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
 		{"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
 	} {

@@ -65,6 +65,8 @@ func (f *Funnel) Answer(ctx context.Context, q *rank.Query) (*rank.Result, error
 	if err != nil {
 		return nil, err
 	}
+	budget := rank.BudgetFrom(ctx)
+	budget.Answered(budget.Cost())
 	result.Micros = time.Since(start).Microseconds()
 	if f.served != nil && (q.Debug == nil || !q.Debug.DoNotLog) {
 		f.served(Served{Query: used, Result: result})

@@ -64,7 +64,7 @@ func (f *Funnel) withBudget(ctx context.Context, q *rank.Query) (context.Context
 	}
 	deadline = deadline.Add(-f.opts.Reserve)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
-	return rank.WithBudget(ctx, rank.NewBudget(deadline, f.estimate(q), q.Priority)), cancel
+	return rank.WithBudget(ctx, rank.NewBudget(deadline, f.estimate(q), q.Priority).ForTenant(q.Tenant)), cancel
 }
 
 // estimate is the cost of a query in candidates. A history event costs about one candidate to encode.

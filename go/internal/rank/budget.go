@@ -14,9 +14,11 @@ type Budget struct {
 	deadline time.Time // zero: none
 	cost     int64
 	priority Priority
+	tenant   string
 
 	mu           sync.Mutex
 	rung         Rung
+	spent        int64 // 0: not answered
 	degradations []Degradation
 }
 
@@ -24,6 +26,15 @@ type Budget struct {
 func NewBudget(deadline time.Time, cost int64, priority Priority) *Budget {
 	return &Budget{deadline: deadline, cost: max(cost, 1), priority: priority, rung: RungFull}
 }
+
+// ForTenant names who the request is for, before the budget is shared; "" is whoever does not say.
+func (b *Budget) ForTenant(tenant string) *Budget {
+	b.tenant = tenant
+	return b
+}
+
+// Tenant shares the server with the others fairly.
+func (b *Budget) Tenant() string { return b.tenant }
 
 // Cost is the estimate that admission and queues count with; at least 1.
 func (b *Budget) Cost() int64 { return b.cost }
@@ -77,6 +88,21 @@ func (b *Budget) Degradations() []Degradation {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.degradations)
+}
+
+// Answered records that the request ran to its end and what that cost, in the unit of Cost. Admission
+// learns from answered requests alone: one that failed took no time that says anything.
+func (b *Budget) Answered(spent int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spent = max(spent, 1)
+}
+
+// Spent is what Answered recorded; false before.
+func (b *Budget) Spent() (int64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.spent, b.spent > 0
 }
 
 type budgetKey struct{}

@@ -103,6 +103,7 @@ type Query struct {
 	Mode       Mode
 	Time       int64 // unix seconds; never 0
 	Priority   Priority
+	Tenant     string // who shares the server with others; "" is whoever does not say
 	Debug      *Debug
 }
 

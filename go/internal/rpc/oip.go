@@ -99,7 +99,7 @@ func (s *inferenceServer) ModelInfer(ctx context.Context, in *inference.ModelInf
 	}
 	cost := elements(inputs)
 	deadline, _ := ctx.Deadline()
-	ctx = rank.WithBudget(ctx, rank.NewBudget(deadline, cost, rank.Normal))
+	ctx = rank.WithBudget(ctx, rank.NewBudget(deadline, cost, rank.Normal).ForTenant(tenantOf(ctx)))
 	leave, err := s.deps.Gate.Enter(ctx)
 	if err != nil {
 		return nil, err

@@ -84,6 +84,7 @@ func (s *rankingServer) answer(ctx context.Context, in *shortlistv1.RecommendReq
 	}
 	c := newConverter(s.opts)
 	q := c.query(in, mode)
+	q.Tenant = tenantOf(ctx)
 	if c.faults.Err() != nil {
 		// The faults against the release belong into the same list.
 		_ = c.faults.Merge(s.deps.Funnel.Check(ctx, q))
@@ -117,6 +118,21 @@ func (s *rankingServer) mayDebug(ctx context.Context) bool {
 		}
 	}
 	return false
+}
+
+// tenantKey is the metadata by which callers say for whom they ask. Tenants share a busy server fairly.
+const tenantKey = "shortlist-tenant"
+
+// maxTenant bounds a tenant's name in bytes; a longer one is cut.
+const maxTenant = 64
+
+// tenantOf is who the call is for, "" where the caller does not say. It is a hint for fairness, not a
+// right: nothing authenticates it here.
+func tenantOf(ctx context.Context) string {
+	if sent := metadata.ValueFromIncomingContext(ctx, tenantKey); len(sent) > 0 {
+		return sent[0][:min(len(sent[0]), maxTenant)]
+	}
+	return ""
 }
 
 func newRequestID() string {

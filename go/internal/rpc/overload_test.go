@@ -1,0 +1,57 @@
+package rpc
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	shortlistv1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/v1"
+	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+)
+
+// A shed call says on the wire when to come back.
+func TestShedCallsCarryRetryInfo(t *testing.T) {
+	t.Parallel()
+	var gate *batching.Gate
+	w := newWorld(t, Options{}, func(d *Deps) { gate = d.Gate })
+	full := rank.NewBudget(time.Time{}, 1<<40, rank.Critical)
+	leave, err := gate.Enter(rank.WithBudget(t.Context(), full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave()
+	_, err = shortlistv1.NewRankingServiceClient(w.data).Recommend(t.Context(), &shortlistv1.RecommendRequest{})
+	s := status.Convert(err)
+	if s.Code() != codes.ResourceExhausted {
+		t.Fatalf("status: %v", s)
+	}
+	for _, detail := range s.Details() {
+		if retry, ok := detail.(*errdetails.RetryInfo); ok {
+			if delay := retry.GetRetryDelay().AsDuration(); delay < 10*time.Millisecond || delay > 5*time.Second {
+				t.Errorf("come back after %s", delay)
+			}
+			return
+		}
+	}
+	t.Errorf("no RetryInfo in %v", s.Details())
+}
+
+func TestTenantComesFromMetadata(t *testing.T) {
+	t.Parallel()
+	long := string(make([]byte, 100))
+	for sent, want := range map[string]string{"search": "search", "": "", long: long[:maxTenant]} {
+		ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs(tenantKey, sent))
+		if got := tenantOf(ctx); got != want {
+			t.Errorf("tenant %q, want %q", got, want)
+		}
+	}
+	if got := tenantOf(context.Background()); got != "" {
+		t.Errorf("without metadata the tenant is %q", got)
+	}
+}
