@@ -14,4 +14,9 @@ bench-diagnosis: setup ## Does the diagnosis name what was planted? Ten minutes 
 bench-peers: build ## The same release behind other servers, side by side: make bench-peers [PEERS=--quick]
 	@PYTHONPATH=bench $(PY) -m peers.run $(PEERS)
 
-.PHONY: bench bench-diagnosis bench-peers
+# Triton's server without a container; apart from the project's packages, since it needs an older numpy.
+bench-peers-setup: setup ## Install what bench-peers compares with beyond this project: Triton's server in .tmp/triton
+	@$(VENV)/bin/uv venv -q --allow-existing --python 3.11 $(TMP)/triton
+	@VIRTUAL_ENV=$(TMP)/triton $(VENV)/bin/uv pip install -q nvidia-pytriton==0.7.0 onnxruntime==1.31.1 numpy==1.26.4
+
+.PHONY: bench bench-diagnosis bench-peers bench-peers-setup

@@ -22,7 +22,6 @@ from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 from shortlist.schema import ACTION, LAST_ITEM
 
 Source = Callable[[Query, Ints, Array, Array], tuple[Ints, Floats]]  # query, kept rows, query vectors, allowed -> rows, scores
-STAGES = ("retrieval", "preranking", "ranking", "blending")
 
 
 class PeerFunnel:
@@ -54,7 +53,7 @@ class PeerFunnel:
 
     def answer(self, request: wire.RecommendRequest) -> wire.RecommendResponse:
         """Raises DataError for a request at fault."""
-        begin = time.perf_counter()
+        clock = Clock(wire.RecommendResponse(request_id=request.request_id, release_id=self.release_id))
         if request.time == 0:
             request.time = int(time.time())
         query = decode(request, self.content.schema)
@@ -64,50 +63,49 @@ class PeerFunnel:
         inputs = self._inputs(query, kept, query.actions[start:])
         vectors = self.graphs.run("query_encoder", inputs)["query_vectors"]
         merged = self._retrieve(query, rows, kept, vectors) if query.candidates is None else self._given(query)
-        response = wire.RecommendResponse(request_id=request.request_id, release_id=self.release_id)
-        response.coverage.rung = wire.RUNG_FULL
-        response.coverage.stages_run.extend(STAGES)
+        clock.stage("retrieval", len(merged))
         if len(merged):
-            self._rank(query, inputs, vectors, kept, merged, response)
-        response.micros = int((time.perf_counter() - begin) * 1e6)
-        return response
+            cross = self._cross(query, kept, merged)
+            prerank, order = self._prerank(query, vectors, merged, cross)
+            clock.stage("preranking", len(order))
+            logits = self._rank(inputs, merged[order], cross[order], prerank[order])
+            clock.stage("ranking", len(order))
+            self._blend(query, merged[order], logits, clock.response)
+            clock.stage("blending", len(clock.response.scores))
+        return clock.stop()
 
-    def _rank(self, query: Query, inputs: Tensors, vectors: Array, kept: Ints, merged: Ints, response: wire.RecommendResponse) -> None:
-        funnel = self.content.funnel
-        cross = self._cross(query, kept, merged)
-        prerank = self.graphs.run(
-            "preranker", {"query_vectors": vectors, "retrieval_vector": self._vectors[merged][None], "cross": cross[None]}
-        )["score"][0]
-        order = best_first(merged, prerank)
-        if query.candidates is None:
-            order = order[: funnel.prerank_keep]
-        rows, cross, prerank = merged[order], cross[order], prerank[order]
-        cache = self.graphs.run("history_encoder", inputs | self._past)
-        logits = np.concatenate(
-            [
+    def _prerank(self, query: Query, vectors: Array, merged: Ints, cross: Floats) -> tuple[Floats, Ints]:
+        """Scores of `merged`, and the positions that are kept, best first."""
+        inputs = {"query_vectors": vectors, "retrieval_vector": self._vectors[merged][None], "cross": cross[None]}
+        score = self.graphs.run("preranker", inputs)["score"][0]
+        order = best_first(merged, score)
+        return score, order if query.candidates is not None else order[: self.content.funnel.prerank_keep]
+
+    def _rank(self, inputs: Tensors, rows: Ints, cross: Floats, prerank: Floats) -> Floats:
+        """Logits [M,T]."""
+        shared = inputs | self.graphs.run("history_encoder", inputs | self._past)
+        size, parts = self.content.funnel.chunk, []
+        for begin in range(0, len(rows), size):
+            chunk = slice(begin, begin + size)
+            token = self._tokens[rows[chunk]][None]
+            parts.append(
                 self.graphs.run(
-                    "ranker",
-                    inputs
-                    | cache
-                    | {
-                        "ranker_token": self._tokens[rows[chunk]][None],
-                        "cross": cross[chunk][None],
-                        "prerank_score": prerank[chunk][None],
-                    },
+                    "ranker", shared | {"ranker_token": token, "cross": cross[chunk][None], "prerank_score": prerank[chunk][None]}
                 )["logits"][0]
-                for chunk in (slice(begin, begin + funnel.chunk) for begin in range(0, len(rows), funnel.chunk))
-            ]
-        )
+            )
+        return np.concatenate(parts)
+
+    def _blend(self, query: Query, rows: Ints, logits: Floats, response: wire.RecommendResponse) -> None:
         probability = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
-        score = np.zeros(len(rows))
+        total = np.zeros(len(rows))
         for weight, task, exponent, column in self._terms:
             values = weight * probability[:, task] ** exponent
-            score += values if column is None else values * column[rows]
-        final_score = score.astype(np.float32)
-        final = best_first(rows, final_score)[: query.limit or funnel.default_limit]
+            total += values if column is None else values * column[rows]
+        score = total.astype(np.float32)
+        final = best_first(rows, score)[: query.limit or self.content.funnel.default_limit]
         items = self._ids[rows[final]].tolist()
         (response.items.ints if self.content.schema.item_id == "int64" else response.items.strings).extend(items)
-        response.scores.extend(final_score[final].tolist())
+        response.scores.extend(score[final].tolist())
         for number, task in enumerate(self.content.schema.tasks):
             response.tasks.add(task=task, predictions=probability[final, number].tolist())
 
@@ -181,6 +179,26 @@ class PeerFunnel:
             return int(kept[-1]) if len(kept) and kept[-1] != UNKNOWN else None
         role, _, name = segment.partition(".")
         return segment_value(self._columns[name], (query.user if role == "user" else query.context).get(name))
+
+
+class Clock:
+    """Writes into an answer what ran, and how long it took."""
+
+    def __init__(self, response: wire.RecommendResponse) -> None:
+        self.response = response
+        self._begin = self._last = time.perf_counter()
+        self._items = 0
+
+    def stage(self, name: str, items: int) -> None:
+        now = time.perf_counter()
+        self.response.stages.add(stage=name, items_in=self._items, items_out=items, micros=int((now - self._last) * 1e6))
+        self.response.coverage.stages_run.append(name)
+        self._last, self._items = now, items
+
+    def stop(self) -> wire.RecommendResponse:
+        self.response.coverage.rung = wire.RUNG_FULL
+        self.response.micros = int((time.perf_counter() - self._begin) * 1e6)
+        return self.response
 
 
 class Rates:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from peers.funnel_part import measure_funnel
+from peers.oip_part import measure_oip
+from peers.rankers_part import measure_rankers
 from peers.settings import Settings
+from peers.triton import VENV
 from server import ROOT
 
-PARTS: dict[str, Callable[[Settings], object]] = {"funnel": measure_funnel}
+PARTS: dict[str, Callable[[Settings], object]] = {"funnel": measure_funnel, "oip": measure_oip, "rankers": measure_rankers}
 
 
 def main() -> None:
@@ -29,14 +31,15 @@ def main() -> None:
     parser.add_argument(
         "--models", type=Path, default=ROOT / ".tmp/bench", help="folder of the benchmark releases; they are made when missing"
     )
+    parser.add_argument("--triton", type=Path, default=VENV, help="virtual environment of Triton, which make bench-peers-setup makes")
     parser.add_argument(
         "--apart", action="store_true", help="the funnel's servers leave the last core to the generator, as those of the other parts do"
     )
     args = parser.parse_args()
-    settings = Settings.quick(args.models, args.apart) if args.quick else Settings(args.models, args.apart)
+    where = (args.models, args.triton, args.apart)
+    settings = Settings.quick(*where) if args.quick else Settings(*where)
     settings.scratch.mkdir(parents=True, exist_ok=True)
-    if not (settings.model / "current").exists():
-        subprocess.run([sys.executable, "-W", "ignore", ROOT / "bench/make_bundle.py", "--models", args.models], check=True)
+    settings.release("bench")
     for name, measure in PARTS.items():
         if args.only in (None, name):
             measure(settings)
