@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/funnel"
 )
 
 // loadCollector shows at each scrape how full the gate and the pool are. Labels are closed sets: reasons
@@ -11,17 +12,19 @@ import (
 type loadCollector struct {
 	gate *batching.Gate
 	pool *batching.Pool
+	f    *funnel.Funnel
 
-	limit, cost, waiting, tenants, queued, workers *prometheus.Desc
-	admitted, shed, tenantCost                     *prometheus.Desc
+	level, limit, cost, waiting, tenants, queued, workers *prometheus.Desc
+	admitted, shed, tenantCost                            *prometheus.Desc
 }
 
-func newLoadCollector(gate *batching.Gate, pool *batching.Pool) *loadCollector {
+func newLoadCollector(gate *batching.Gate, pool *batching.Pool, f *funnel.Funnel) *loadCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &loadCollector{
-		gate: gate, pool: pool,
+		gate: gate, pool: pool, f: f,
+		level:      desc("shortlist_ladder_level", "How far overload has the ladder down, in rungs below full; between two, a share of users has the lower."),
 		limit:      desc("shortlist_gate_limit", "Cost that the gate would admit now, in candidates: it follows what the server can do."),
 		cost:       desc("shortlist_gate_cost", "Cost that the gate has admitted, in candidates."),
 		waiting:    desc("shortlist_gate_waiting", "Requests that wait at the gate."),
@@ -44,6 +47,7 @@ func (c *loadCollector) Collect(out chan<- prometheus.Metric) {
 	count := func(desc *prometheus.Desc, value int64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), labels...)
 	}
+	gauge(c.level, c.f.Level())
 	gauge(c.limit, float64(stats.Limit))
 	gauge(c.cost, float64(stats.InUse))
 	gauge(c.waiting, float64(stats.Waiting))

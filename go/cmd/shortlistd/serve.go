@@ -48,7 +48,7 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
 	metrics.Provider(e.runtime.Provider(), e.runtime.Version())
-	if err := registry.Register(newLoadCollector(e.gate, e.pool)); err != nil {
+	if err := registry.Register(newLoadCollector(e.gate, e.pool, e.funnel)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 

@@ -23,7 +23,9 @@ func (f *Funnel) assemble(ctx context.Context, release *Release, q *rank.Query, 
 	w := &walk{
 		Request: &stage.Request{Query: &used, Plan: plan, Pool: f.pool, Dropped: make(map[string]int), Tap: tap},
 		release: release, failures: &f.failures, budget: rank.BudgetFrom(ctx),
+		cache: f.cache, asked: q,
 	}
+	w.planned = w.budget.Rung()
 	var faults rank.Faults
 	checkLimits(plan.Funnel, &used, &faults)
 	applyOverrides(&used, &faults)

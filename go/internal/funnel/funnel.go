@@ -29,6 +29,9 @@ type Funnel struct {
 	pool     *batching.Pool
 	store    feature.Store // nil: users are always inline
 	served   func(Served)  // nil: nobody is told
+	ladder   *ladder
+	forced   rank.Rung // 0: none
+	cache    *cache    // nil: nothing is kept
 	failures failures
 }
 
@@ -42,7 +45,12 @@ type Served struct {
 func New(opts Options, releases Releases, gate *batching.Gate, pool *batching.Pool, store feature.Store, served func(Served),
 	logger *slog.Logger) *Funnel {
 	opts.EnsureDefaults()
-	return &Funnel{opts: opts, releases: releases, gate: gate, pool: pool, store: store, served: served, failures: failures{logger: logger}}
+	worst, _ := parseRung("", opts.WorstRung) // Validate has told
+	forced, _ := parseRung("", opts.ForceRung)
+	return &Funnel{
+		opts: opts, releases: releases, gate: gate, pool: pool, store: store, served: served, failures: failures{logger: logger},
+		ladder: newLadder(worst), forced: forced, cache: newCache(opts.CacheBytes, opts.CacheAge),
+	}
 }
 
 // Answer admits a query, pins a release and runs the funnel. Its errors are those of package rank, or that of ctx.
@@ -50,7 +58,7 @@ func (f *Funnel) Answer(ctx context.Context, q *rank.Query) (*rank.Result, error
 	start := time.Now()
 	ctx, done := f.withBudget(ctx, q)
 	defer done()
-	leave, err := f.gate.Enter(ctx)
+	leave, err := f.enter(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +73,7 @@ func (f *Funnel) Answer(ctx context.Context, q *rank.Query) (*rank.Result, error
 	if err != nil {
 		return nil, err
 	}
-	budget := rank.BudgetFrom(ctx)
-	budget.Answered(budget.Cost())
+	f.cache.put(q, result)
 	result.Micros = time.Since(start).Microseconds()
 	if f.served != nil && (q.Debug == nil || !q.Debug.DoNotLog) {
 		f.served(Served{Query: used, Result: result})
@@ -82,15 +89,15 @@ func (f *Funnel) run(ctx context.Context, release *Release, q *rank.Query, tap s
 		return nil, nil, err
 	}
 	defer release.plan.Put(w.Scratch)
-	if q.Mode != rank.Retrieve {
+	if q.Mode != rank.Retrieve && w.planned < rank.RungPrerankerOrder {
 		w.encoding = ranking.Encode(ctx, w.Request) // needs no candidate, so it runs beside the next two stages
 		defer func() { _ = w.encoding.Wait() }()
 	}
 	switch {
-	case !w.retrieve(ctx): // sources in parallel, filter, merge
-		w.popular(ctx)
-	case q.Mode == rank.Retrieve || len(w.Rows) == 0:
-	case !w.prerank(ctx): // all candidates, cheaply; then cut
+	case w.planned >= rank.RungCached || !w.retrieve(ctx): // sources in parallel, filter, merge
+		w.fallback(ctx) // the last answer, or the popular list
+	case q.Mode == rank.Retrieve || len(w.Rows) == 0 || w.planned == rank.RungRetrievalOrder:
+	case !w.prerank(ctx) || w.planned == rank.RungPrerankerOrder: // all candidates, cheaply; then cut
 	case !w.rank(ctx): // the kept ones, in chunks
 	default:
 		w.blend(ctx) // value formula

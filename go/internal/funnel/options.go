@@ -18,8 +18,18 @@ type Options struct {
 	Reserve time.Duration
 	// StoreTimeout bounds the look-up of a stored user. The default is 50ms.
 	StoreTimeout time.Duration
-	// RetrievalCost is what admission counts for a request without candidates, in candidates. The default is 512.
+	// RetrievalCost is how many candidates admission expects of a request that brings none. The default is 512.
 	RetrievalCost int64
+	// WorstRung is the deepest rung that overload may choose; full switches the ladder off. The default is popular.
+	WorstRung string
+	// ForceRung answers every request from this rung, for tests and drills. The default, empty, forces none.
+	ForceRung string
+	// SampleRungs is the share of the traffic that is sent down each rung below full, so that all stay exercised. The default is 0.
+	SampleRungs float64
+	// CacheBytes bounds the kept answers, from which the rung cached answers; -1 keeps none. The default is 32 MiB.
+	CacheBytes int64
+	// CacheAge is how old a kept answer may be. The default is 10m.
+	CacheAge time.Duration
 }
 
 // EnsureDefaults fills what is not set.
@@ -35,6 +45,15 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.RetrievalCost == 0 {
 		o.RetrievalCost = 512
+	}
+	if o.WorstRung == "" {
+		o.WorstRung = rank.RungPopular.String()
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 32 << 20
+	}
+	if o.CacheAge == 0 {
+		o.CacheAge = 10 * time.Minute
 	}
 }
 
@@ -53,30 +72,18 @@ func (o *Options) Validate() []error {
 	if o.RetrievalCost < 1 {
 		faults = append(faults, fmt.Errorf("retrieval_cost: %d is not positive", o.RetrievalCost))
 	}
+	for _, f := range []struct{ field, name string }{{"worst_rung", o.WorstRung}, {"force_rung", o.ForceRung}} {
+		if _, err := parseRung(f.field, f.name); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if !(o.SampleRungs >= 0 && o.SampleRungs <= 0.1) {
+		faults = append(faults, fmt.Errorf("sample_rungs: %g is not in 0..0.1", o.SampleRungs))
+	}
+	if o.CacheBytes < -1 || o.CacheAge < 0 {
+		faults = append(faults, fmt.Errorf("cache_bytes: %d with a cache_age of %s; use -1 to keep nothing", o.CacheBytes, o.CacheAge))
+	}
 	return faults
-}
-
-// withBudget gives the request its deadline, less the reserve, and its cost.
-func (f *Funnel) withBudget(ctx context.Context, q *rank.Query) (context.Context, context.CancelFunc) {
-	deadline := time.Now().Add(f.opts.Timeout)
-	if asked, ok := ctx.Deadline(); ok && asked.Before(deadline) {
-		deadline = asked
-	}
-	deadline = deadline.Add(-f.opts.Reserve)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	return rank.WithBudget(ctx, rank.NewBudget(deadline, f.estimate(q), q.Priority).ForTenant(q.Tenant)), cancel
-}
-
-// estimate is the cost of a query in candidates. A history event costs about one candidate to encode.
-func (f *Funnel) estimate(q *rank.Query) int64 {
-	cost := f.opts.RetrievalCost
-	if q.Candidates != nil {
-		cost = int64(q.Candidates.Len())
-	}
-	if q.History != nil {
-		cost += int64(q.History.Items.Len())
-	}
-	return cost
 }
 
 func (f *Funnel) pin(q *rank.Query) (*Release, func(), error) {

@@ -20,6 +20,9 @@ type walk struct {
 	release    *Release
 	failures   *failures
 	budget     *rank.Budget
+	planned    rank.Rung // as far as the request goes at most; full for most
+	cache      *cache
+	asked      *rank.Query // as it came: the key of kept answers
 	predicates []retrieval.Predicate
 	encoding   *ranking.Encoding // nil in Retrieve
 	queryErr   error             // why there is no query vector
@@ -60,11 +63,13 @@ var details = map[string]string{
 // retrieve encodes the query and, unless candidates were given, asks the sources.
 func (w *walk) retrieve(ctx context.Context) bool {
 	if w.Query.Candidates != nil {
-		w.encodeQuery(ctx)
+		if w.planned < rank.RungRetrievalOrder {
+			w.encodeQuery(ctx)
+		}
 		return true
 	}
 	retrieval.Allow(w.Request, w.predicates)
-	return w.step(ctx, rank.StageRetrieval, 0, rank.RungPopular, func() error {
+	return w.step(ctx, rank.StageRetrieval, 0, rank.RungCached, func() error {
 		w.encodeQuery(ctx)
 		return w.release.retriever.Retrieve(ctx, w.Request)
 	})
@@ -75,6 +80,48 @@ func (w *walk) encodeQuery(ctx context.Context) {
 	if w.queryErr = w.budget.Start(ctx, "query encoding", 0); w.queryErr == nil {
 		w.queryErr = retrieval.EncodeQuery(ctx, w.Request)
 	}
+}
+
+// fallback answers without any graph: from the kept answer of this user, or else from the popular list. Candidates
+// that were given stay in the order in which they came.
+func (w *walk) fallback(ctx context.Context) {
+	if w.Query.Candidates == nil && w.Allowed == nil {
+		retrieval.Allow(w.Request, w.predicates)
+	}
+	if w.planned <= rank.RungCached && w.cached() {
+		return
+	}
+	w.budget.Lower(rank.RungPopular)
+	if w.Query.Candidates == nil {
+		w.popular(ctx)
+	}
+}
+
+// cached answers from the kept answer: what the filters of now allow of it, in its order.
+func (w *walk) cached() bool {
+	entry := w.cache.get(w.asked, w.Plan.Snapshot.ID)
+	if entry == nil {
+		return false
+	}
+	allowed := func(row int64) bool { return w.Allowed[row] }
+	if w.Query.Candidates != nil {
+		w.NewMarks()
+		for _, row := range w.Rows {
+			w.Mark(row)
+		}
+		allowed = func(row int64) bool { return !w.Mark(row) }
+	}
+	rows, scores := make([]int64, 0, len(entry.rows)), make([]float32, 0, len(entry.rows))
+	for i, row := range entry.rows {
+		if allowed(row) {
+			rows, scores = append(rows, row), append(scores, entry.scores[i])
+		}
+	}
+	if len(rows) == 0 {
+		return false
+	}
+	w.Rows, w.Retrieval = rows, scores
+	return true
 }
 
 // popular is the last rung: no graph, no time, but an answer.
@@ -116,6 +163,10 @@ func (w *walk) rank(ctx context.Context) bool {
 			return err
 		}
 		m, wanted := len(w.Rows), min(w.Query.Limit, len(w.Rows))
+		if w.planned == rank.RungFewerCandidates {
+			m = min(m, max(wanted, m/fewerShare))
+			ranking.Truncate(w.Request, m)
+		}
 		fit := w.Plan.RankPace.Fit(m, w.budget.Left(), w.Pool.Workers())
 		if fit < wanted {
 			return &rank.DeadlineError{Stage: rank.StageRanking}
@@ -162,8 +213,18 @@ func (w *walk) respond() *rank.Result {
 		result.Coverage.StagesRun = append(result.Coverage.StagesRun, report.Stage)
 	}
 	result.Coverage.Rung, result.Coverage.Degradations = w.budget.Rung(), w.budget.Degradations()
+	w.budget.Answered(w.spent())
 	w.Note("final_rows", runtime.Ints(result.Rows, int64(len(result.Rows))))
 	w.Note("final_scores", runtime.Floats(result.Scores, int64(len(result.Scores))))
 	result.Explanations = w.explain(result)
 	return result
+}
+
+// spent is what the request cost on the rung that was planned, from what is known of it now.
+func (w *walk) spent() int64 {
+	done := work{candidates: int64(len(w.Rows)), history: int64(w.History.Length), retrieve: w.Query.Candidates == nil, mode: w.Query.Mode}
+	if w.planned == rank.RungFewerCandidates {
+		done.candidates *= fewerShare
+	}
+	return done.cost(w.planned)
 }

@@ -55,7 +55,10 @@ func (s *memoryStore) Get(ctx context.Context, id string) (*feature.User, error)
 	return nil, rank.ErrUserNotFound
 }
 
-func newWorld(t testing.TB, release ranktest.Options) *world {
+func newWorld(t testing.TB, release ranktest.Options) *world { return newKeepingWorld(t, release, -1) }
+
+// newKeepingWorld keeps answers in so many bytes.
+func newKeepingWorld(t testing.TB, release ranktest.Options, keep int64) *world {
 	t.Helper()
 	dir := t.TempDir()
 	ranktest.Write(t, dir, release)
@@ -75,7 +78,7 @@ func newWorld(t testing.TB, release ranktest.Options) *world {
 	if err := repo.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.Funnel = funnel.New(funnel.Options{StoreTimeout: 20 * time.Millisecond, Reserve: 40 * time.Millisecond}, repo, w.gate, pool, w.store,
+	w.Funnel = funnel.New(funnel.Options{StoreTimeout: 20 * time.Millisecond, Reserve: 40 * time.Millisecond, CacheBytes: keep}, repo, w.gate, pool, w.store,
 		func(s funnel.Served) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -76,6 +76,13 @@ func (b *Budget) Degrade(rung Rung, stage, reason, detail string) {
 	b.degradations = append(b.degradations, Degradation{Stage: stage, Reason: reason, Detail: detail})
 }
 
+// Lower moves the rung without a reason of its own: the one before explains it.
+func (b *Budget) Lower(rung Rung) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rung = max(b.rung, rung)
+}
+
 // Rung is the worst rung so far.
 func (b *Budget) Rung() Rung {
 	b.mu.Lock()

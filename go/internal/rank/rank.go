@@ -2,6 +2,8 @@
 // nothing of ours; the wire stops at package rpc, and rows of a catalog stand for items everywhere below it.
 package rank
 
+import "slices"
+
 // ItemIDs is a list of item ids of one kind; the release's schema says which.
 type ItemIDs struct {
 	Ints    []int64
@@ -87,6 +89,7 @@ type Debug struct {
 	Seed           int64
 	DoNotLog       bool
 	ExplainResults bool
+	ForceRung      Rung // 0: none
 }
 
 // Query is one validated request.
@@ -134,6 +137,22 @@ const (
 	RungCached
 	RungPopular
 )
+
+var rungNames = [...]string{"", "full", "fewer_candidates", "preranker_order", "retrieval_order", "cached", "popular"}
+
+// String is the rung's name in configuration and metrics; "" for what is no rung.
+func (r Rung) String() string {
+	if int(r) < len(rungNames) {
+		return rungNames[r]
+	}
+	return ""
+}
+
+// ParseRung is the rung of a name.
+func ParseRung(name string) (Rung, bool) {
+	at := slices.Index(rungNames[1:], name)
+	return Rung(at + 1), at >= 0
+}
 
 // Degradation says which stage was cut short, and why.
 type Degradation struct {

@@ -275,5 +275,15 @@ func (c *converter) debug(in *shortlistv1.Debug) *rank.Debug {
 		Seed:           in.GetSeed(),
 		DoNotLog:       in.GetDoNotLog(),
 		ExplainResults: in.GetExplainResults(),
+		ForceRung:      c.rung("debug.force_rung", in.GetForceRung()),
 	}
+}
+
+// rung reads a rung; unspecified is none.
+func (c *converter) rung(path string, in shortlistv1.Rung) rank.Rung {
+	if in < 0 || in > shortlistv1.Rung_RUNG_POPULAR {
+		c.faults.Add(path, rank.ReasonInvalidField, "is no value of Rung", "use RUNG_FULL to RUNG_POPULAR")
+		return 0
+	}
+	return rank.Rung(in)
 }

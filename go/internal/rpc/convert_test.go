@@ -79,7 +79,8 @@ func (valid) Generate(r *rand.Rand, _ int) reflect.Value {
 		q.Filters.Columns = []rank.ColumnFilter{{Column: "c", Min: &low, AnyOf: []rank.Value{value()}}}
 	}
 	if r.Intn(3) == 0 {
-		q.Debug = &rank.Debug{Explain: ids(), Force: ids(), Override: features("user."), ReleaseID: "x", Seed: r.Int63(), DoNotLog: r.Intn(2) == 0}
+		q.Debug = &rank.Debug{Explain: ids(), Force: ids(), Override: features("user."), ReleaseID: "x", Seed: r.Int63(), DoNotLog: r.Intn(2) == 0,
+			ForceRung: rank.Rung(r.Intn(7))}
 	}
 	return reflect.ValueOf(valid{q})
 }

@@ -55,3 +55,23 @@ func TestTenantComesFromMetadata(t *testing.T) {
 		t.Errorf("without metadata the tenant is %q", got)
 	}
 }
+
+// The debug block forces a rung, for authorised callers, and the answer says so.
+func TestDebugForcesARung(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{Debug: DebugOptions{AllowAll: true}}, nil)
+	client := shortlistv1.NewRankingServiceClient(w.data)
+	in := &shortlistv1.RecommendRequest{Debug: &shortlistv1.Debug{ForceRung: shortlistv1.Rung_RUNG_PRERANKER_ORDER}}
+	answer, err := client.Recommend(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coverage := answer.GetCoverage()
+	if coverage.GetRung() != in.GetDebug().GetForceRung() || !coverage.GetDegraded() || coverage.GetDegradations()[0].GetReason() != "forced" {
+		t.Errorf("coverage: %v", coverage)
+	}
+	in.Debug.ForceRung = 99
+	if _, err := client.Recommend(t.Context(), in); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a rung that is none gives %v", err)
+	}
+}

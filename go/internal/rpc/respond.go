@@ -90,6 +90,7 @@ func request(q *rank.Query) *shortlistv1.RecommendRequest {
 		out.Debug = &shortlistv1.Debug{
 			Explain: itemIDs(d.Explain), Force: itemIDs(d.Force), OverrideFeatures: values(d.Override), ReleaseId: d.ReleaseID,
 			Seed: d.Seed, DoNotLog: d.DoNotLog, ExplainResults: d.ExplainResults,
+			ForceRung: shortlistv1.Rung(d.ForceRung),
 		}
 	}
 	return out

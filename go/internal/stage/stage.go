@@ -26,12 +26,14 @@ const (
 	ReasonStoreFailed   = "store_failed"
 	ReasonStoredInvalid = "stored_user_invalid"
 	ReasonEmpty         = "nothing_retrieved"
+	ReasonForced        = "forced"
+	ReasonSampled       = "sampled"
 )
 
 // Reasons lists the closed set.
 var Reasons = []string{
 	ReasonDeadline, ReasonSourceFailed, ReasonStageFailed, ReasonOverload, ReasonNonFinite, ReasonUnknownUser, ReasonStoreFailed,
-	ReasonStoredInvalid, ReasonEmpty,
+	ReasonStoredInvalid, ReasonEmpty, ReasonForced, ReasonSampled,
 }
 
 // ErrNonFinite says that a graph gave NaN or infinity. Such scores never reach an answer.

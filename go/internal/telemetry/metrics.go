@@ -18,10 +18,6 @@ const other = "other"
 var (
 	stages = []string{rank.StageRetrieval, rank.StagePreranking, rank.StageRanking, rank.StageBlending}
 	drops  = []string{rank.DropUnknownItem, rank.DropDuplicate, rank.DropSeen, rank.DropUnavailable, rank.DropFilter}
-	rungs  = map[rank.Rung]string{
-		rank.RungFull: "full", rank.RungFewerCandidates: "fewer_candidates", rank.RungPrerankerOrder: "preranker_order",
-		rank.RungRetrievalOrder: "retrieval_order", rank.RungCached: "cached", rank.RungPopular: "popular",
-	}
 )
 
 // Metrics are the instruments of the server. Its methods are safe for concurrent use.
@@ -31,6 +27,7 @@ type Metrics struct {
 	latency   *prometheus.HistogramVec
 	stage     *prometheus.HistogramVec
 	items     *prometheus.CounterVec
+	answers   *prometheus.CounterVec
 	degraded  *prometheus.CounterVec
 	dropped   *prometheus.CounterVec
 	recovered prometheus.Counter
@@ -61,6 +58,8 @@ func NewMetrics(registry prometheus.Registerer, reasons []string) (*Metrics, err
 			[]string{"stage"}),
 		items: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shortlist_stage_items_total", Help: "Items that left a stage."}, []string{"stage"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shortlist_answers_total", Help: "Answers by the rung of the ladder that they come from."}, []string{"rung"}),
 		degraded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shortlist_degraded_total", Help: "Degradations by the rung of the answer and the reason."},
 			[]string{"rung", "reason"}),
@@ -75,7 +74,7 @@ func NewMetrics(registry prometheus.Registerer, reasons []string) (*Metrics, err
 			[]string{"provider", "runtime"}),
 	}
 	all := []prometheus.Collector{
-		m.calls, m.inFlight, m.latency, m.stage, m.items, m.degraded, m.dropped, m.recovered, m.release, m.provider,
+		m.calls, m.inFlight, m.latency, m.stage, m.items, m.answers, m.degraded, m.dropped, m.recovered, m.release, m.provider,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
 	for _, c := range all {
@@ -106,10 +105,11 @@ func (m *Metrics) Answered(result *rank.Result) {
 		m.stage.WithLabelValues(name).Observe(float64(report.Micros) / 1e6)
 		m.items.WithLabelValues(name).Add(float64(report.Out))
 	}
-	rung, ok := rungs[result.Coverage.Rung]
-	if !ok {
+	rung := result.Coverage.Rung.String()
+	if rung == "" {
 		rung = other
 	}
+	m.answers.WithLabelValues(rung).Inc()
 	for _, d := range result.Coverage.Degradations {
 		m.degraded.WithLabelValues(rung, known(d.Reason, m.reasons)).Inc()
 	}

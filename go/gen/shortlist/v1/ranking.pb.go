@@ -638,8 +638,10 @@ type Debug struct {
 	DoNotLog bool `protobuf:"varint,6,opt,name=do_not_log,json=doNotLog,proto3" json:"do_not_log,omitempty"`
 	// Return explanations for all returned items.
 	ExplainResults bool `protobuf:"varint,7,opt,name=explain_results,json=explainResults,proto3" json:"explain_results,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Answer from this rung of the ladder: for drills, and to measure what a rung costs and saves.
+	ForceRung     Rung `protobuf:"varint,8,opt,name=force_rung,json=forceRung,proto3,enum=shortlist.v1.Rung" json:"force_rung,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Debug) Reset() {
@@ -719,6 +721,13 @@ func (x *Debug) GetExplainResults() bool {
 		return x.ExplainResults
 	}
 	return false
+}
+
+func (x *Debug) GetForceRung() Rung {
+	if x != nil {
+		return x.ForceRung
+	}
+	return Rung_RUNG_UNSPECIFIED
 }
 
 type RecommendRequest struct {
@@ -1884,7 +1893,7 @@ const file_shortlist_v1_ranking_proto_rawDesc = "" +
 	"\aFilters\x12\x1b\n" +
 	"\tkeep_seen\x18\x01 \x01(\bR\bkeepSeen\x12)\n" +
 	"\x10keep_unavailable\x18\x02 \x01(\bR\x0fkeepUnavailable\x124\n" +
-	"\acolumns\x18\x03 \x03(\v2\x1a.shortlist.v1.ColumnFilterR\acolumns\"\x91\x03\n" +
+	"\acolumns\x18\x03 \x03(\v2\x1a.shortlist.v1.ColumnFilterR\acolumns\"\xc4\x03\n" +
 	"\x05Debug\x12/\n" +
 	"\aexplain\x18\x01 \x01(\v2\x15.shortlist.v1.ItemIdsR\aexplain\x12+\n" +
 	"\x05force\x18\x02 \x01(\v2\x15.shortlist.v1.ItemIdsR\x05force\x12V\n" +
@@ -1894,7 +1903,9 @@ const file_shortlist_v1_ranking_proto_rawDesc = "" +
 	"\x04seed\x18\x05 \x01(\x03R\x04seed\x12\x1c\n" +
 	"\n" +
 	"do_not_log\x18\x06 \x01(\bR\bdoNotLog\x12'\n" +
-	"\x0fexplain_results\x18\a \x01(\bR\x0eexplainResults\x1aX\n" +
+	"\x0fexplain_results\x18\a \x01(\bR\x0eexplainResults\x121\n" +
+	"\n" +
+	"force_rung\x18\b \x01(\x0e2\x12.shortlist.v1.RungR\tforceRung\x1aX\n" +
 	"\x15OverrideFeaturesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12)\n" +
 	"\x05value\x18\x02 \x01(\v2\x13.shortlist.v1.ValueR\x05value:\x028\x01\"\xe2\x03\n" +
@@ -2075,50 +2086,51 @@ var file_shortlist_v1_ranking_proto_depIdxs = []int32{
 	2,  // 7: shortlist.v1.Debug.explain:type_name -> shortlist.v1.ItemIds
 	2,  // 8: shortlist.v1.Debug.force:type_name -> shortlist.v1.ItemIds
 	28, // 9: shortlist.v1.Debug.override_features:type_name -> shortlist.v1.Debug.OverrideFeaturesEntry
-	6,  // 10: shortlist.v1.RecommendRequest.user:type_name -> shortlist.v1.User
-	29, // 11: shortlist.v1.RecommendRequest.context:type_name -> shortlist.v1.RecommendRequest.ContextEntry
-	8,  // 12: shortlist.v1.RecommendRequest.filters:type_name -> shortlist.v1.Filters
-	2,  // 13: shortlist.v1.RecommendRequest.candidates:type_name -> shortlist.v1.ItemIds
-	0,  // 14: shortlist.v1.RecommendRequest.priority:type_name -> shortlist.v1.Priority
-	9,  // 15: shortlist.v1.RecommendRequest.debug:type_name -> shortlist.v1.Debug
-	1,  // 16: shortlist.v1.Coverage.rung:type_name -> shortlist.v1.Rung
-	13, // 17: shortlist.v1.Coverage.degradations:type_name -> shortlist.v1.Degradation
-	2,  // 18: shortlist.v1.Explanation.item:type_name -> shortlist.v1.ItemIds
-	16, // 19: shortlist.v1.Explanation.sources:type_name -> shortlist.v1.SourceScore
-	2,  // 20: shortlist.v1.RecommendResponse.items:type_name -> shortlist.v1.ItemIds
-	11, // 21: shortlist.v1.RecommendResponse.tasks:type_name -> shortlist.v1.TaskPredictions
-	12, // 22: shortlist.v1.RecommendResponse.stages:type_name -> shortlist.v1.StageReport
-	14, // 23: shortlist.v1.RecommendResponse.coverage:type_name -> shortlist.v1.Coverage
-	15, // 24: shortlist.v1.RecommendResponse.dropped:type_name -> shortlist.v1.Dropped
-	17, // 25: shortlist.v1.RecommendResponse.explanations:type_name -> shortlist.v1.Explanation
-	10, // 26: shortlist.v1.BatchRecommendRequest.requests:type_name -> shortlist.v1.RecommendRequest
-	18, // 27: shortlist.v1.BatchRecommendResult.response:type_name -> shortlist.v1.RecommendResponse
-	21, // 28: shortlist.v1.BatchRecommendResult.error:type_name -> shortlist.v1.BatchError
-	20, // 29: shortlist.v1.BatchRecommendResponse.results:type_name -> shortlist.v1.BatchRecommendResult
-	5,  // 30: shortlist.v1.AppendRequest.events:type_name -> shortlist.v1.History
-	30, // 31: shortlist.v1.AppendRequest.features:type_name -> shortlist.v1.AppendRequest.FeaturesEntry
-	6,  // 32: shortlist.v1.GetUserResponse.user:type_name -> shortlist.v1.User
-	3,  // 33: shortlist.v1.User.FeaturesEntry.value:type_name -> shortlist.v1.Value
-	3,  // 34: shortlist.v1.Debug.OverrideFeaturesEntry.value:type_name -> shortlist.v1.Value
-	3,  // 35: shortlist.v1.RecommendRequest.ContextEntry.value:type_name -> shortlist.v1.Value
-	3,  // 36: shortlist.v1.AppendRequest.FeaturesEntry.value:type_name -> shortlist.v1.Value
-	10, // 37: shortlist.v1.RankingService.Recommend:input_type -> shortlist.v1.RecommendRequest
-	10, // 38: shortlist.v1.RankingService.Retrieve:input_type -> shortlist.v1.RecommendRequest
-	10, // 39: shortlist.v1.RankingService.Rank:input_type -> shortlist.v1.RecommendRequest
-	19, // 40: shortlist.v1.RankingService.BatchRecommend:input_type -> shortlist.v1.BatchRecommendRequest
-	23, // 41: shortlist.v1.UserService.Append:input_type -> shortlist.v1.AppendRequest
-	25, // 42: shortlist.v1.UserService.GetUser:input_type -> shortlist.v1.GetUserRequest
-	18, // 43: shortlist.v1.RankingService.Recommend:output_type -> shortlist.v1.RecommendResponse
-	18, // 44: shortlist.v1.RankingService.Retrieve:output_type -> shortlist.v1.RecommendResponse
-	18, // 45: shortlist.v1.RankingService.Rank:output_type -> shortlist.v1.RecommendResponse
-	22, // 46: shortlist.v1.RankingService.BatchRecommend:output_type -> shortlist.v1.BatchRecommendResponse
-	24, // 47: shortlist.v1.UserService.Append:output_type -> shortlist.v1.AppendResponse
-	26, // 48: shortlist.v1.UserService.GetUser:output_type -> shortlist.v1.GetUserResponse
-	43, // [43:49] is the sub-list for method output_type
-	37, // [37:43] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	1,  // 10: shortlist.v1.Debug.force_rung:type_name -> shortlist.v1.Rung
+	6,  // 11: shortlist.v1.RecommendRequest.user:type_name -> shortlist.v1.User
+	29, // 12: shortlist.v1.RecommendRequest.context:type_name -> shortlist.v1.RecommendRequest.ContextEntry
+	8,  // 13: shortlist.v1.RecommendRequest.filters:type_name -> shortlist.v1.Filters
+	2,  // 14: shortlist.v1.RecommendRequest.candidates:type_name -> shortlist.v1.ItemIds
+	0,  // 15: shortlist.v1.RecommendRequest.priority:type_name -> shortlist.v1.Priority
+	9,  // 16: shortlist.v1.RecommendRequest.debug:type_name -> shortlist.v1.Debug
+	1,  // 17: shortlist.v1.Coverage.rung:type_name -> shortlist.v1.Rung
+	13, // 18: shortlist.v1.Coverage.degradations:type_name -> shortlist.v1.Degradation
+	2,  // 19: shortlist.v1.Explanation.item:type_name -> shortlist.v1.ItemIds
+	16, // 20: shortlist.v1.Explanation.sources:type_name -> shortlist.v1.SourceScore
+	2,  // 21: shortlist.v1.RecommendResponse.items:type_name -> shortlist.v1.ItemIds
+	11, // 22: shortlist.v1.RecommendResponse.tasks:type_name -> shortlist.v1.TaskPredictions
+	12, // 23: shortlist.v1.RecommendResponse.stages:type_name -> shortlist.v1.StageReport
+	14, // 24: shortlist.v1.RecommendResponse.coverage:type_name -> shortlist.v1.Coverage
+	15, // 25: shortlist.v1.RecommendResponse.dropped:type_name -> shortlist.v1.Dropped
+	17, // 26: shortlist.v1.RecommendResponse.explanations:type_name -> shortlist.v1.Explanation
+	10, // 27: shortlist.v1.BatchRecommendRequest.requests:type_name -> shortlist.v1.RecommendRequest
+	18, // 28: shortlist.v1.BatchRecommendResult.response:type_name -> shortlist.v1.RecommendResponse
+	21, // 29: shortlist.v1.BatchRecommendResult.error:type_name -> shortlist.v1.BatchError
+	20, // 30: shortlist.v1.BatchRecommendResponse.results:type_name -> shortlist.v1.BatchRecommendResult
+	5,  // 31: shortlist.v1.AppendRequest.events:type_name -> shortlist.v1.History
+	30, // 32: shortlist.v1.AppendRequest.features:type_name -> shortlist.v1.AppendRequest.FeaturesEntry
+	6,  // 33: shortlist.v1.GetUserResponse.user:type_name -> shortlist.v1.User
+	3,  // 34: shortlist.v1.User.FeaturesEntry.value:type_name -> shortlist.v1.Value
+	3,  // 35: shortlist.v1.Debug.OverrideFeaturesEntry.value:type_name -> shortlist.v1.Value
+	3,  // 36: shortlist.v1.RecommendRequest.ContextEntry.value:type_name -> shortlist.v1.Value
+	3,  // 37: shortlist.v1.AppendRequest.FeaturesEntry.value:type_name -> shortlist.v1.Value
+	10, // 38: shortlist.v1.RankingService.Recommend:input_type -> shortlist.v1.RecommendRequest
+	10, // 39: shortlist.v1.RankingService.Retrieve:input_type -> shortlist.v1.RecommendRequest
+	10, // 40: shortlist.v1.RankingService.Rank:input_type -> shortlist.v1.RecommendRequest
+	19, // 41: shortlist.v1.RankingService.BatchRecommend:input_type -> shortlist.v1.BatchRecommendRequest
+	23, // 42: shortlist.v1.UserService.Append:input_type -> shortlist.v1.AppendRequest
+	25, // 43: shortlist.v1.UserService.GetUser:input_type -> shortlist.v1.GetUserRequest
+	18, // 44: shortlist.v1.RankingService.Recommend:output_type -> shortlist.v1.RecommendResponse
+	18, // 45: shortlist.v1.RankingService.Retrieve:output_type -> shortlist.v1.RecommendResponse
+	18, // 46: shortlist.v1.RankingService.Rank:output_type -> shortlist.v1.RecommendResponse
+	22, // 47: shortlist.v1.RankingService.BatchRecommend:output_type -> shortlist.v1.BatchRecommendResponse
+	24, // 48: shortlist.v1.UserService.Append:output_type -> shortlist.v1.AppendResponse
+	26, // 49: shortlist.v1.UserService.GetUser:output_type -> shortlist.v1.GetUserResponse
+	44, // [44:50] is the sub-list for method output_type
+	38, // [38:44] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_shortlist_v1_ranking_proto_init() }

@@ -113,7 +113,7 @@ class Filters(_message.Message):
     def __init__(self, keep_seen: _Optional[bool] = ..., keep_unavailable: _Optional[bool] = ..., columns: _Optional[_Iterable[_Union[ColumnFilter, _Mapping]]] = ...) -> None: ...
 
 class Debug(_message.Message):
-    __slots__ = ("explain", "force", "override_features", "release_id", "seed", "do_not_log", "explain_results")
+    __slots__ = ("explain", "force", "override_features", "release_id", "seed", "do_not_log", "explain_results", "force_rung")
     class OverrideFeaturesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,7 @@ class Debug(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DO_NOT_LOG_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_RUNG_FIELD_NUMBER: _ClassVar[int]
     explain: ItemIds
     force: ItemIds
     override_features: _containers.MessageMap[str, Value]
@@ -135,7 +136,8 @@ class Debug(_message.Message):
     seed: int
     do_not_log: bool
     explain_results: bool
-    def __init__(self, explain: _Optional[_Union[ItemIds, _Mapping]] = ..., force: _Optional[_Union[ItemIds, _Mapping]] = ..., override_features: _Optional[_Mapping[str, Value]] = ..., release_id: _Optional[str] = ..., seed: _Optional[int] = ..., do_not_log: _Optional[bool] = ..., explain_results: _Optional[bool] = ...) -> None: ...
+    force_rung: Rung
+    def __init__(self, explain: _Optional[_Union[ItemIds, _Mapping]] = ..., force: _Optional[_Union[ItemIds, _Mapping]] = ..., override_features: _Optional[_Mapping[str, Value]] = ..., release_id: _Optional[str] = ..., seed: _Optional[int] = ..., do_not_log: _Optional[bool] = ..., explain_results: _Optional[bool] = ..., force_rung: _Optional[_Union[Rung, str]] = ...) -> None: ...
 
 class RecommendRequest(_message.Message):
     __slots__ = ("request_id", "user", "context", "limit", "filters", "candidates", "time", "priority", "debug")

@@ -1,0 +1,53 @@
+package funnel
+
+import "github.com/shortlist-serving/shortlist/go/internal/rank"
+
+// What the parts of a request cost, in candidates that pass through the ranker; bench/rungs.py
+// measures the rungs.
+const (
+	requestCost     = 16 // decoding, assembling and answering any request
+	retrievalShare  = 8  // candidates retrieved for the cost of one ranked
+	preranksPerRank = 16 // candidates preranked for the cost of one ranked
+	fewerShare      = 4  // of the candidates, one in so many is ranked on the rung of fewer candidates
+)
+
+// work is what a request costs on a rung: the only estimate that admission uses.
+type work struct {
+	candidates int64 // that reach the preranker
+	history    int64 // events
+	retrieve   bool  // the candidates have to be found
+	mode       rank.Mode
+}
+
+func (w work) cost(rung rank.Rung) int64 {
+	cost := int64(requestCost)
+	if rung >= rank.RungCached {
+		return cost
+	}
+	if w.retrieve {
+		cost += w.candidates / retrievalShare
+	}
+	if rung >= rank.RungRetrievalOrder || w.mode == rank.Retrieve {
+		return cost
+	}
+	cost += w.candidates / preranksPerRank
+	switch {
+	case rung == rank.RungFewerCandidates:
+		cost += w.candidates/fewerShare + w.history
+	case rung < rank.RungFewerCandidates:
+		cost += w.candidates + w.history
+	}
+	return cost
+}
+
+// expected is the work of a query before anything is known of it.
+func (f *Funnel) expected(q *rank.Query) work {
+	w := work{candidates: f.opts.RetrievalCost, retrieve: true, mode: q.Mode}
+	if q.Candidates != nil {
+		w.candidates, w.retrieve = int64(q.Candidates.Len()), false
+	}
+	if q.History != nil {
+		w.history = int64(q.History.Items.Len())
+	}
+	return w
+}
