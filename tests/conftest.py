@@ -33,6 +33,9 @@ TOYS = {
         max_candidates=3000,
         warmup_requests=8,
     ),
+    "timed": ToyConfig(
+        name="timed", data=WORLDS["small"], model=ToyModelConfig(encoder="hstu", time_bias=True, seed=2), golden_cases=64, warmup_requests=8
+    ),
 }
 DEBUG = {"debug.allow_all": "true", "rpc.max_explained": "4000"}
 
@@ -51,6 +54,12 @@ def small_model() -> Path:
 @pytest.fixture(scope="session")
 def medium_model() -> Path:
     return toy_model(TOYS["medium"])
+
+
+@pytest.fixture(scope="session")
+def timed_model() -> Path:
+    """The small world for a retriever that reads the times of events."""
+    return toy_model(TOYS["timed"])
 
 
 def toy_model(toy: ToyConfig, *, age: timedelta = timedelta()) -> Path:
@@ -74,6 +83,12 @@ def small_server(binaries: Path, small_model: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def medium_server(binaries: Path, medium_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(medium_model, tmp_path_factory.mktemp("medium-server"), DEBUG) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def timed_server(binaries: Path, timed_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(timed_model, tmp_path_factory.mktemp("timed-server"), DEBUG) as server:
         yield server
 
 

@@ -19,18 +19,22 @@ import numpy as np
 import pytest
 import tritonclient.grpc as oip
 
-from cases.worlds import Case, item_ids, load_cases
+from cases.worlds import Case, load_cases
 from conftest import TOYS
 from harness import Server
 from parity.compare import Tally, compare_answer
 from shortlist.export import layout, reader
 from shortlist.export.backends import OrtGraphs, TorchGraphs
 from shortlist.export.compare import Tolerance
+from shortlist.export.golden import RequestMaker
 from shortlist.export.manifest import GRAPHS
 from shortlist.export.parity import check_parity
 from shortlist.export.reference import ReferenceFunnel
+from shortlist.export.release import ReleasePlan
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
+from shortlist.testing.requests import random_request
 from shortlist.testing.toy import toy_plan
+from shortlist.testing.toy_data import START
 
 TOLERANCE = Tolerance()
 TALLIES: list[Tally] = []
@@ -48,14 +52,24 @@ class World:
     server: Server
 
 
-@pytest.fixture(scope="module", params=["small", "medium"])
+@pytest.fixture(scope="module", params=["small", "medium", "timed"])
 def world(request: pytest.FixtureRequest) -> World:
     name = request.param
     plan = toy_plan(TOYS[name])
     funnel = ReferenceFunnel(plan.content, TorchGraphs(plan.models))
-    cases = [case for case in load_cases() if case.world == name]
+    cases = timed_cases(plan) if name == "timed" else [case for case in load_cases() if case.world == name]
     traces = [funnel.run(case.request) for case in cases]
     return World(name, cases, funnel, traces, request.getfixturevalue(f"{name}_model"), request.getfixturevalue(f"{name}_server"))
+
+
+def timed_cases(plan: ReleasePlan) -> list[Case]:
+    """The other worlds' cases have no event times: edges, users of the data set, and random histories over all ages."""
+    rng = np.random.default_rng(0)
+    requests = RequestMaker(plan.dataset, plan.content, seed=1).golden(80) + [random_request(plan.content, rng, START) for _ in range(80)]
+    return [
+        Case(f"timed {number}", "timed", "Rank" if request.HasField("candidates") else "Recommend", request)
+        for number, request in enumerate(requests)
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +111,7 @@ def test_pytorch_and_python_onnx_runtime(world: World) -> None:
 def test_pytorch_and_service(world: World) -> None:
     """Whole requests through gRPC: retrieval lists, counters, preranking, logits, scores, order, predictions."""
     tally = tally_of(world, "PyTorch -> shortlistd")
-    ids = item_ids(world.name)
+    ids = world.funnel.content.catalog.ids
     row_of = {item: row for row, item in enumerate(ids)}
     with grpc.insecure_channel(world.server.data, [("grpc.max_receive_message_length", 64 << 20)]) as channel:
         for case, want in zip(world.cases, world.traces, strict=True):

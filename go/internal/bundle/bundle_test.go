@@ -61,6 +61,7 @@ func TestRefusesFaultyReleases(t *testing.T) {
 		"extra graph without a file": {func(m manifest, _ files) {
 			m.ExtraGraphs = []*bundlev1.Graph{{Name: "other", Path: "graphs/other.onnx"}}
 		}, []string{`graph "other" names "graphs/other.onnx"`}},
+		"times not taken":       {func(m manifest, _ files) { m.Schema.EventTimes = true }, []string{`graph "query_encoder" has inputs`, "history_time"}},
 		"string tensor":         {func(m manifest, _ files) { m.Graphs[0].Inputs[0].Dtype = bundlev1.DType_STRING }, []string{"STRING"}},
 		"duplicate column":      {func(m manifest, _ files) { m.Schema.User[1].Name = "gender" }, []string{"schema", "two user columns"}},
 		"unknown op":            {func(m manifest, _ files) { m.Schema.User[0].Op = 99 }, []string{`user column "gender"`, "op 99"}},

@@ -168,6 +168,9 @@ func GraphInputs(graph string, s *bundlev1.Schema) []string {
 	history := func() {
 		columns("history", s.GetItem(), (*bundlev1.Column).GetInHistory)
 		names = append(names, "history_action", "history_length")
+		if s.GetEventTimes() {
+			names = append(names, "history_time")
+		}
 	}
 	switch graph {
 	case ItemEncoder:

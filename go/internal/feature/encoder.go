@@ -20,6 +20,7 @@ type Encoder struct {
 	catalog *bundle.Catalog
 	window  *bundlev1.HistoryWindow
 	actions map[string]int64 // 1 + position
+	times   bool             // whether graphs take the times of events
 	gather  []*bundle.InputColumn
 	roles   [2]role // user, context
 
@@ -37,7 +38,7 @@ type role struct {
 
 // NewEncoder makes the encoder of a schema over the items of a catalog, both of one verified bundle.
 func NewEncoder(schema *bundlev1.Schema, catalog *bundle.Catalog) (*Encoder, error) {
-	e := &Encoder{catalog: catalog, window: schema.GetHistory(), actions: map[string]int64{}}
+	e := &Encoder{catalog: catalog, window: schema.GetHistory(), actions: map[string]int64{}, times: schema.GetEventTimes()}
 	for i, action := range schema.GetActions() {
 		e.actions[action] = int64(i) + 1
 	}
@@ -53,6 +54,9 @@ func NewEncoder(schema *bundlev1.Schema, catalog *bundle.Catalog) (*Encoder, err
 		}
 	}
 	e.historyNames = append(e.historyNames, "history_action")
+	if e.times {
+		e.historyNames = append(e.historyNames, "history_time")
+	}
 	return e, nil
 }
 
@@ -75,7 +79,8 @@ func (e *Encoder) newRole(name, field string, specs []*bundlev1.Column) role {
 // ColumnNames are the graph inputs that Columns makes: user_* then context_*, in schema order.
 func (e *Encoder) ColumnNames() []string { return e.columnNames }
 
-// HistoryNames are the graph inputs that History makes: history_* in schema order, then history_action.
+// HistoryNames are the graph inputs that History makes: history_* in schema order, then history_action,
+// and history_time where the schema asks for event times.
 func (e *Encoder) HistoryNames() []string { return e.historyNames }
 
 // Columns encodes the features of one request (B = 1); the tensors are parallel to ColumnNames. Missing

@@ -18,9 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newEncoder(t testing.TB) *feature.Encoder {
+func newEncoder(t testing.TB) *feature.Encoder { return encoderOf(t, ranktest.Options{}) }
+
+func encoderOf(t testing.TB, release ranktest.Options) *feature.Encoder {
 	t.Helper()
-	b := ranktest.Bundle(t, ranktest.Options{})
+	b := ranktest.Bundle(t, release)
 	e, err := feature.NewEncoder(b.Manifest.GetSchema(), b.Catalog)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +162,45 @@ func TestHistoryWindowIsStable(t *testing.T) {
 		}
 		if part.Start != whole.Start || show(e.HistoryNames(), part.Tensors) != show(e.HistoryNames(), whole.Tensors) {
 			t.Fatalf("%d events: the window of a store that dropped %d is another", len(all), dropped)
+		}
+	}
+}
+
+func TestHistoryTimes(t *testing.T) {
+	t.Parallel()
+	e := encoderOf(t, ranktest.Options{Times: true})
+	// Of ten events the window keeps the newest six; the times of the older ones do not matter.
+	history := rank.History{Items: rank.ItemIDs{Ints: make([]int64, 10)}, Times: []int64{0, 0, 0, 0, 5, 6, 6, 7, 8, 1 << 62}}
+	h, err := e.History(history, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := len(h.Tensors) - 1
+	if got, want := show(e.HistoryNames()[last:], h.Tensors[last:]), "history_time=[5 6 6 7 8 4611686018427387904][1 6]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	empty, err := e.History(rank.History{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := show(e.HistoryNames()[last:], empty.Tensors[last:]), "history_time=[0][1 1]"; got != want {
+		t.Errorf("without events %s, want %s", got, want)
+	}
+
+	items := rank.ItemIDs{Ints: []int64{10, 20}}
+	for name, test := range map[string]struct {
+		history rank.History
+		want    string
+	}{
+		"none":         {rank.History{Items: items}, "user.history.times MISSING_FIELD"},
+		"too few":      {rank.History{Items: items, Times: []int64{1}}, "user.history.times INVALID_FIELD"},
+		"descending":   {rank.History{Items: items, Times: []int64{2, 1}}, "user.history.times[1] INVALID_FIELD"},
+		"unknown":      {rank.History{Items: items, Times: []int64{0, 1}}, "user.history.times[0] MISSING_FIELD"},
+		"before epoch": {rank.History{Items: items, Times: []int64{math.MinInt64, 1}}, "user.history.times[0] MISSING_FIELD"},
+	} {
+		_, err := e.History(test.history, 0)
+		if got := faultsOf(t, err); !slices.Equal(got, []string{test.want}) {
+			t.Errorf("%s: %q, want %s", name, got, test.want)
 		}
 	}
 }

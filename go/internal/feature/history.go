@@ -44,21 +44,29 @@ func (e *Encoder) History(h rank.History, dropped int64) (*History, error) {
 	}
 	actions := e.encodeActions(&faults, h)
 	checkTimes(&faults, h)
+	start := max(WindowStart(dropped+int64(len(rows)), e.window), dropped)
+	if e.times {
+		requireTimes(&faults, h, int(start-dropped))
+	}
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	start := max(WindowStart(dropped+int64(len(rows)), e.window), dropped)
 	kept := rows[start-dropped:]
 	out := &History{Rows: rows, Start: start, Length: len(kept), LastItem: -1}
 	if len(rows) > 0 {
 		out.LastItem = rows[len(rows)-1]
 	}
-	out.Tensors = e.gatherHistory(kept, actions[start-dropped:])
+	ofEvents := [][]int64{actions[start-dropped:]}
+	if e.times {
+		ofEvents = append(ofEvents, h.Times[start-dropped:])
+	}
+	out.Tensors = e.gatherHistory(kept, ofEvents)
 	return out, nil
 }
 
-// gatherHistory makes the history_* columns of the kept events; with none it is one padding event.
-func (e *Encoder) gatherHistory(rows, actions []int64) []runtime.Tensor {
+// gatherHistory makes the history_* columns of the kept events, of their items and then of the events
+// themselves; with none it is one padding event.
+func (e *Encoder) gatherHistory(rows []int64, ofEvents [][]int64) []runtime.Tensor {
 	n := max(len(rows), 1)
 	tensors := make([]runtime.Tensor, 0, len(e.historyNames))
 	for _, column := range e.gather {
@@ -72,9 +80,12 @@ func (e *Encoder) gatherHistory(rows, actions []int64) []runtime.Tensor {
 			tensors = append(tensors, runtime.Ints(gather(column.I64, rows, column.Width, n), shape...))
 		}
 	}
-	padded := make([]int64, n)
-	copy(padded, actions)
-	return append(tensors, runtime.Ints(padded, 1, int64(n)))
+	for _, values := range ofEvents {
+		padded := make([]int64, n)
+		copy(padded, values)
+		tensors = append(tensors, runtime.Ints(padded, 1, int64(n)))
+	}
+	return tensors
 }
 
 // gather copies the values of rows; unknown items (-1) and padding up to n are 0.
@@ -131,5 +142,19 @@ func checkTimes(faults *rank.Faults, h rank.History) {
 				"send events oldest first")
 			return
 		}
+	}
+}
+
+// requireTimes refuses kept events, those from start on, whose time is unknown: none was sent, or they were
+// stored before the first one that has a time, which leaves 0. A made-up time would tell the model when
+// the user was here last.
+func requireTimes(faults *rank.Faults, h rank.History, start int) {
+	const problem, fix = "the release's models read the times of events", "send the unix seconds of every event, here or when it is appended"
+	n := h.Items.Len()
+	if len(h.Times) == 0 && n > 0 {
+		faults.Add("user.history.times", rank.ReasonMissingField, problem+", and there are none", fix)
+	}
+	if len(h.Times) == n && start < n && h.Times[start] <= 0 { // times ascend, so the first is the least
+		faults.Add(fmt.Sprintf("user.history.times[%d]", start), rank.ReasonMissingField, fmt.Sprintf("%s, and this is %d", problem, h.Times[start]), fix)
 	}
 }

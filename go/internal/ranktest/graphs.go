@@ -61,6 +61,9 @@ func graphTensors(graph string, s *bundlev1.Schema) (inputs, outputs []tensor) {
 	}
 	history := append(columnTensors("history", "B,N", s.GetItem()),
 		tensor{"history_action", runtime.Int64, "B,N"}, tensor{"history_length", runtime.Int64, "B"})
+	if s.GetEventTimes() {
+		history = append(history, tensor{"history_time", runtime.Int64, "B,N"})
+	}
 	request := append(columnTensors("user", "B", s.GetUser()), columnTensors("context", "B", s.GetContext())...)
 	kv := func(name, events string) tensor { return float(name, "B,%d,%d,%s,%d", L, H, events, X) }
 	queryVectors := float("query_vectors", "B,%d,%d", Q, K)
@@ -173,6 +176,9 @@ func queryEncoder(in inputs) []runtime.Tensor {
 		state := in["user_gender"].I64[r] + in["context_query"].I64[r*Width]
 		for e := range int(in["history_length"].I64[r]) {
 			state = (state + in["history_id"].I64[r*n+e]*(int64(e)+1) + in["history_action"].I64[r*n+e]) % 1009
+			if times := in["history_time"].I64; e > 0 && times != nil {
+				state += times[r*n+e] - times[r*n+e-1]
+			}
 		}
 		for q := range Q {
 			for k := range K {

@@ -33,6 +33,7 @@ const (
 type Options struct {
 	Items   int       // default 32, at most 4096; ids are 10, 20, 30 ...
 	Created time.Time // default 2026-01-02; later releases sort after earlier ones
+	Times   bool      // the models read the times of events
 	// Edit changes the manifest or the files before digests and id are computed; nil changes nothing.
 	Edit func(manifest *bundlev1.Manifest, files map[string][]byte)
 }

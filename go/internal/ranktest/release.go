@@ -37,8 +37,9 @@ func newManifest(opts Options) *bundlev1.Manifest {
 			{Name: "price", Op: bundlev1.Op_NUMBER, Raw: bundlev1.DType_FLOAT32, InHistory: true},
 			{Name: "tags", Op: bundlev1.Op_VOCABULARY_LIST, Raw: bundlev1.DType_STRING, Vocabulary: tags, Width: TagWidth, InHistory: true},
 		},
-		Actions: []string{"view", "buy"},
-		History: &bundlev1.HistoryWindow{MaxEvents: MaxEvents, Step: Step},
+		Actions:    []string{"view", "buy"},
+		History:    &bundlev1.HistoryWindow{MaxEvents: MaxEvents, Step: Step},
+		EventTimes: opts.Times,
 	}
 	m := &bundlev1.Manifest{
 		FormatVersion: bundle.FormatVersion,
@@ -98,9 +99,9 @@ func newFiles(t testing.TB, m *bundlev1.Manifest, items int) map[string][]byte {
 		"counters/by_last_item.safetensors": counter(items).Bytes(t),
 		"sources/cooccurrence.safetensors":  cooccurrence(items).Bytes(t),
 		"sources/popular.safetensors":       popular(items).Bytes(t),
-		"golden/requests.jsonl":             []byte(`{"user": {"history": {"items": {"ints": ["10", "20"]}}}}` + "\n"),
+		"golden/requests.jsonl":             []byte(`{"user": {"history": {"items": {"ints": ["10", "20"]}, "times": ["1", "2"]}}}` + "\n"),
 		"golden/tensors.safetensors":        NewTensorFile().Ints("0/final_rows", []int64{1, 2}, 2).Bytes(t),
-		"warmup/requests.jsonl":             []byte(`{"user": {"history": {"items": {"ints": ["30"]}}}}` + "\n"),
+		"warmup/requests.jsonl":             []byte(`{"user": {"history": {"items": {"ints": ["30"]}, "times": ["3"]}}}` + "\n"),
 		"reference/histograms.json":         []byte(`{}`),
 	}
 	for _, name := range bundle.GraphNames {

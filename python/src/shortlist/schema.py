@@ -83,6 +83,7 @@ class Schema:
     """Columns by role, actions of events, tasks to predict, and the window of history that models see.
 
     The item columns include `Column(name="id", op=Op.ITEM_ROW, in_history=True)`: its vocabulary is the ids known at training.
+    `event_times` is of releases alone: their graphs take the times of events (`history_time`), and requests must have them.
     """
 
     item_id: Literal["int64", "string"]
@@ -94,6 +95,7 @@ class Schema:
     cross: tuple[CrossFeature, ...] = ()
     history_max_events: int = 200
     history_step: int = 50
+    event_times: bool = False
 
     @property
     def history(self) -> tuple[Column, ...]:

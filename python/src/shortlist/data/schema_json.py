@@ -44,6 +44,8 @@ def schema_from_dict(document: dict[str, Any]) -> Schema:
     for name in ("history_max_events", "history_step"):
         if name in values and (not isinstance(values[name], int) or isinstance(values[name], bool)):
             faults.append(f"{name} must be an integer")
+    if not isinstance(values.get("event_times", False), bool):
+        faults.append("event_times must be true or false")
     if values.get("item_id", "int64") not in ("int64", "string"):
         faults.append(f"item_id must be 'int64' or 'string', not {values['item_id']!r}")
     if faults:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from shortlist.data.counters import count_crosses
 from shortlist.data.dataset import Dataset, EncodedLog, Split
+from shortlist.data.splits import times_are_ranks
 from shortlist.errors import ConfigError
 from shortlist.export.catalog import catalog_of
 from shortlist.export.content import Content, counter_of
@@ -99,11 +100,12 @@ def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | No
             why=f"the data given has {data.digest()[:12]}",
             fix="give the data that it was trained on, or train again",
         )
+    schema = release_schema(run, data.log)
     return ReleasePlan(
         name=config.name or str(record["config"]["name"]),
         dataset=data.dataset,
-        content=_content(run, data, config),
-        models=FunnelModels(run.schema, run.models.two_tower, run.models.preranker, run.models.ranker),
+        content=_content(run, data, schema, config),
+        models=FunnelModels(schema, run.models.two_tower, run.models.preranker, run.models.ranker),
         lineage=pb.Lineage(
             data=str(record["data"]["name"]),
             data_digest=str(record["data"]["digest"]),
@@ -135,19 +137,31 @@ def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | No
     )
 
 
+def release_schema(run: TrainedRun, log: EncodedLog) -> Schema:
+    """The run's schema, asking for event times when a model reads them. Raises ConfigError when it never saw any."""
+    timed = run.models.two_tower.config.time_bias
+    if timed and times_are_ranks(log):
+        raise ConfigError(
+            "the two-tower has a time bias that requests cannot feed",
+            why="it was trained on places in each user's sequence, and requests have unix seconds",
+            fix="train with two_tower.model.time_bias=false, or on events with times",
+        )
+    return replace(run.schema, event_times=timed)
+
+
 def held_out(log: EncodedLog, split: Split) -> list[tuple[ItemId, int]]:
     """The validation events as users and the number of their events before."""
     users = np.searchsorted(log.ptr, split.validation, side="right") - 1
     return [(log.user_ids[user].item(), int(event - log.ptr[user])) for user, event in zip(users.tolist(), split.validation, strict=True)]
 
 
-def _content(run: TrainedRun, data: TrainedData, config: ReleaseConfig) -> Content:
+def _content(run: TrainedRun, data: TrainedData, schema: Schema, config: ReleaseConfig) -> Content:
     log, split, items = data.log, data.split, len(data.log.item_ids)
     cascade = run.record["config"]["cascade"]
     cooccurrence = Cooccurrence.fit(log, split)
     popular = Popularity.fit(log, split, PopularityConfig(segment=config.popular_segment))
     return Content(
-        schema=run.schema,
+        schema=schema,
         funnel=pb.Funnel(
             sources=[
                 pb.Source(name="two_tower", kind=pb.TWO_TOWER, limit=config.two_tower_limit or int(cascade["retrieve"])),
@@ -166,7 +180,7 @@ def _content(run: TrainedRun, data: TrainedData, config: ReleaseConfig) -> Conte
             max_candidates=config.max_candidates,
             chunk=config.chunk,
         ),
-        formula=parse(config.value or run.schema.tasks[0], run.schema),
+        formula=parse(config.value or schema.tasks[0], schema),
         catalog=catalog_of(data.dataset, log),
         counters={name: counter_of(table) for name, table in count_crosses(log, split).items()},
         sources={

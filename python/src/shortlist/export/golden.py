@@ -143,6 +143,8 @@ class RequestMaker:
         if len(events):
             set_items(request.user.history.items, events[names.ITEM_ID].to_list())
             request.user.history.actions.extend(events[names.ACTION].cast(pl.String).to_list())
+            if self.content.schema.event_times:
+                request.user.history.times.extend(events[names.TIME].to_list())
         last = events[-1:] if newest is None else newest
         if len(last):
             user = self.dataset.users.filter(pl.col(names.USER_ID) == last[names.USER_ID][0])
@@ -177,8 +179,10 @@ class RequestMaker:
         return self._events(counts[names.USER_ID][0])
 
     def _stretched(self, events: pl.DataFrame, length: int) -> pl.DataFrame:
-        """`length` events: the user's own, again and again."""
-        return pl.concat([events] * -(-max(1, length) // len(events)))[: max(1, length)]
+        """`length` events: the user's own, again and again, each round as long after the one before as it lasts itself."""
+        lasts = int(events[names.TIME][-1] - events[names.TIME][0])
+        rounds = [events.with_columns(pl.col(names.TIME) + number * lasts) for number in range(-(-max(1, length) // len(events)))]
+        return pl.concat(rounds)[: max(1, length)]
 
     def _unknown_ids(self) -> list[ItemId]:
         ids = self.content.catalog.ids

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shortlist.models.preranker import Preranker, query_vectors
 from shortlist.models.ranker import AnyRanker
 from shortlist.models.two_tower import TwoTower
-from shortlist.schema import ACTION, Column, Op, Schema
+from shortlist.schema import ACTION, TIME, Column, Op, Schema
 
 # Score of a row that is not allowed: below every real score, finite so that it sorts everywhere.
 NOT_ALLOWED = -3.0e38
@@ -68,8 +68,8 @@ def column_specs(role: str, columns: Sequence[Column], leading: tuple[str, ...])
 
 
 def history_specs(schema: Schema) -> list[Spec]:
-    action = Spec(f"history_{ACTION}", torch.int64, ("B", "N"))
-    return [*column_specs("history", schema.history, ("B", "N")), action, Spec("history_length", torch.int64, ("B",))]
+    every_event = [Spec(f"history_{name}", torch.int64, ("B", "N")) for name in ((ACTION, TIME) if schema.event_times else (ACTION,))]
+    return [*column_specs("history", schema.history, ("B", "N")), *every_event, Spec("history_length", torch.int64, ("B",))]
 
 
 def request_specs(schema: Schema) -> list[Spec]:

@@ -15,7 +15,7 @@ from shortlist.export.backends import Graphs
 from shortlist.export.compare import Tolerance, tensor_violation
 from shortlist.export.graphs import NOT_ALLOWED
 from shortlist.export.tables import Array, Tensors
-from shortlist.schema import ACTION, Column, Op, Schema
+from shortlist.schema import ACTION, TIME, Column, Op, Schema
 
 BATCH, EVENTS, CANDIDATES = 3, 7, 9
 
@@ -175,9 +175,7 @@ class Laws:
     def padded_histories(self) -> Iterator[Tensors]:
         for extra in (0, 4):
             padded = dict(self.history)
-            for column in (*self.schema.history, Column(name=ACTION, op=Op.VOCABULARY, vocabulary=self.schema.actions)):
-                name = f"history_{column.name}"
-                noise = random_columns("history", [column], (BATCH, EVENTS + extra), self.rng)[name]
+            for name, noise in random_events(self.schema, (BATCH, EVENTS + extra), self.rng).items():
                 for request, length in enumerate(self.history["history_length"].tolist()):
                     noise[request, :length] = self.history[name][request, :length]
                 padded[name] = noise
@@ -211,12 +209,20 @@ def ties_by_row(found: Tensors) -> Array:
 
 def random_history(schema: Schema, batch: int, count: int, lengths: Array, rng: np.random.Generator) -> Tensors:
     """Random events; 0 in every column after a request's length."""
-    columns = (*schema.history, Column(name=ACTION, op=Op.VOCABULARY, vocabulary=schema.actions))
-    history = random_columns("history", columns, (batch, count), rng)
+    history = random_events(schema, (batch, count), rng)
     for values in history.values():
         for request, length in enumerate(lengths.tolist()):
             values[request, length:] = 0
     return history | {"history_length": lengths}
+
+
+def random_events(schema: Schema, shape: tuple[int, int], rng: np.random.Generator) -> Tensors:
+    """History columns [B,N] of events a few seconds to some weeks apart."""
+    columns = (*schema.history, Column(name=ACTION, op=Op.VOCABULARY, vocabulary=schema.actions))
+    events = random_columns("history", columns, shape, rng)
+    if schema.event_times:
+        events[f"history_{TIME}"] = 1_700_000_000 + np.cumsum(np.exp(rng.uniform(0, 14, shape)).astype(np.int64), axis=1)
+    return events
 
 
 def random_columns(role: str, columns: Sequence[Column], shape: tuple[int, ...], rng: np.random.Generator) -> Tensors:

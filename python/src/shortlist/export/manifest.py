@@ -60,6 +60,7 @@ def schema_to_proto(schema: Schema) -> pb.Schema:
         item=[_item_column_to_proto(column, schema) for column in schema.item],
         actions=schema.actions,
         history=pb.HistoryWindow(max_events=schema.history_max_events, step=schema.history_step),
+        event_times=schema.event_times,
     )
 
 
@@ -78,6 +79,7 @@ def schema_from_proto(manifest: pb.Manifest) -> Schema:
         cross=tuple(CrossFeature(name=cross.name, segment=cross.segment, prior=cross.prior) for cross in manifest.cross),
         history_max_events=proto.history.max_events,
         history_step=proto.history.step,
+        event_times=proto.event_times,
     )
 
 

@@ -43,12 +43,6 @@ def export_graphs(models: FunnelModels) -> dict[str, bytes]:
 def export_graph(name: str, models: FunnelModels) -> bytes:
     """One of the six. Raises ExportError."""
     signature = signatures(models)[name]
-    if name == "query_encoder" and models.two_tower.config.time_bias:
-        raise ExportError(
-            "graph query_encoder cannot be exported",
-            why="the two-tower has a time bias, and the bundle's query_encoder takes no event times",
-            fix="train with two_tower.model.time_bias=false",
-        )
     model = index_graph(signature) if name == "index" else _export(name, graph_modules(models)[name], signature)
     if name == "ranker" and isinstance(models.ranker, TreeRanker):
         fill_trees(model, models.ranker.trees)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from importlib.metadata import version
 
 import numpy as np
@@ -14,6 +13,7 @@ from shortlist.export import laws, onnx_export, reader, writer
 from shortlist.export.backends import OrtGraphs, TorchGraphs, ort_session
 from shortlist.export.manifest import GRAPHS
 from shortlist.models.encoder import Kind
+from shortlist.models.hstu import LEAST_SECONDS
 from shortlist.schema import Column, Op, Schema
 from shortlist.testing.contracts import assert_independent
 from shortlist.testing.toy import ToyModelConfig, toy_models
@@ -78,24 +78,54 @@ def test_the_smallest_schema_exports() -> None:
     assert_independent(OrtGraphs(graphs), schema)
 
 
-@pytest.mark.parametrize("encoder", ["ligr", "hstu"])
-def test_every_encoder_of_the_two_tower_exports(encoder: Kind) -> None:
+# Kinds that a later stage can follow: those whose state knows the past alone.
+@pytest.mark.parametrize(
+    ("encoder", "time_bias"), [("sasrec", False), ("ligr", False), ("hstu", False), ("hstu", True), ("gru4rec", False)]
+)
+def test_every_encoder_of_the_two_tower_exports(encoder: Kind, time_bias: bool) -> None:
     """PyTorch and ONNX Runtime agree for one and for several requests, with and without padding."""
     columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abcdefghi"), in_history=True),)
-    schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",), history_max_events=20)
-    models = toy_models(schema, ToyModelConfig(encoder=encoder))
+    schema = Schema(
+        item_id="string",
+        user=(),
+        context=(),
+        item=columns,
+        actions=("view",),
+        tasks=("click",),
+        history_max_events=20,
+        event_times=time_bias,
+    )
+    models = toy_models(schema, ToyModelConfig(encoder=encoder, time_bias=time_bias))
     session = ort_session(onnx_export.export_graph("query_encoder", models))
     rng = np.random.default_rng(0)
     for batch, count in ((1, 1), (3, 20), (2, 9)):
         inputs = laws.random_history(schema, batch, count, rng.integers(0, count + 1, batch), rng)
         expected = TorchGraphs(models).run("query_encoder", inputs)["query_vectors"]
         np.testing.assert_allclose(session.run(None, inputs)[0], expected, rtol=1e-4, atol=1e-5)
+        if time_bias and count > 1:
+            since = {**inputs, "history_time": inputs["history_time"] * 1000}
+            assert np.abs(session.run(None, since)[0] - expected).max() > 1e-3, "elapsed time does not matter to the graph"
 
 
-def test_a_time_bias_is_refused() -> None:
+def test_time_buckets_have_the_same_edges_in_the_graph() -> None:
+    """Two events exactly as far apart as an edge: one bucket off would be another bias."""
+    columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abc"), in_history=True),)
+    schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",), event_times=True)
+    models = toy_models(schema, ToyModelConfig(encoder="hstu", time_bias=True))
+    apart = np.unique(np.concatenate([np.array(LEAST_SECONDS) + shift for shift in (-1, 0, 1)]).clip(0))
+    inputs = {
+        "history_id": np.ones((len(apart), 2), np.int64),
+        "history_action": np.ones((len(apart), 2), np.int64),
+        "history_time": np.stack((np.full(len(apart), 1_700_000_000), 1_700_000_000 + apart), axis=1),
+        "history_length": np.full(len(apart), 2),
+    }
+    session = ort_session(onnx_export.export_graph("query_encoder", models))
+    expected = TorchGraphs(models).run("query_encoder", inputs)["query_vectors"]
+    np.testing.assert_allclose(session.run(None, inputs)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_time_bias_without_event_times_is_refused() -> None:
     columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abc"), in_history=True),)
     schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",))
-    models = toy_models(schema, ToyModelConfig(encoder="hstu"))
-    timed = dataclasses.replace(models.two_tower.config, time_bias=True)
-    with pytest.raises(ExportError, match="takes no event times"):
-        onnx_export.export_graph("query_encoder", dataclasses.replace(models, two_tower=timed.build(schema)))
+    with pytest.raises(ExportError, match="no times were given"):
+        onnx_export.export_graph("query_encoder", toy_models(schema, ToyModelConfig(encoder="hstu", time_bias=True)))

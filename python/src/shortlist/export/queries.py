@@ -9,7 +9,7 @@ import numpy as np
 
 from shortlist.errors import DataError
 from shortlist.export.catalog import Catalog
-from shortlist.features import Raw
+from shortlist.features import Raw, window_start
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 from shortlist.schema import Column, Op, Schema
 
@@ -23,6 +23,7 @@ class Query:
 
     history: list[ItemId]  # oldest first
     actions: list[int]  # 1 + index into the schema's actions, parallel to history
+    times: list[int]  # unix seconds, parallel to history; empty where the schema asks for none
     user: dict[str, Raw]
     context: dict[str, Raw]
     limit: int
@@ -48,6 +49,7 @@ def decode(request: wire.RecommendRequest, schema: Schema) -> Query:
     return Query(
         history=history,
         actions=[1 + schema.actions.index(name) for name in names],
+        times=_times(list(request.user.history.times), len(history), schema) if schema.event_times else [],
         user=_values(request.user.features, schema.user, "user.features"),
         context=_values(request.context, schema.context, "context"),
         limit=request.limit,
@@ -57,6 +59,19 @@ def decode(request: wire.RecommendRequest, schema: Schema) -> Query:
         filters=tuple(request.filters.columns),
         candidates=item_ids(request.candidates, schema, "candidates") if request.HasField("candidates") else None,
     )
+
+
+def _times(times: list[int], events: int, schema: Schema) -> list[int]:
+    """The times of all events. Raises DataError where one is missing: a made-up time would say when the user was last here."""
+    if len(times) != events:
+        what = f"user.history.times has {len(times)} values for {events} items"
+        raise DataError(what, why="the release's models read the times of events", fix="send one per item")
+    start = window_start(events, schema.history_max_events, schema.history_step)
+    for place, time in enumerate(times):
+        least = max(times[place - 1] if place else time, int(place >= start))
+        if time < least:
+            raise DataError(f"user.history.times[{place}] is {time}", why=f"it is below {least}", fix="send unix seconds, oldest first")
+    return times
 
 
 def item_ids(ids: wire.ItemIds, schema: Schema, field: str) -> list[ItemId]:

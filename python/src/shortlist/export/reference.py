@@ -17,7 +17,7 @@ from shortlist.export.tables import Array, Floats, Ints, Neighbours, PopularList
 from shortlist.features import encode_value, segment_value, window_start
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
-from shortlist.schema import ACTION, LAST_ITEM, Column
+from shortlist.schema import ACTION, LAST_ITEM, TIME, Column
 
 UNKNOWN = -1  # the row of an item that the catalog does not have
 
@@ -28,6 +28,7 @@ class History:
 
     rows: list[int]
     actions: list[int]
+    times: list[int]
     seen: frozenset[int]
 
 
@@ -79,7 +80,7 @@ class ReferenceFunnel:
         schema = self.content.schema
         rows = [self._row_of.get(item, UNKNOWN) for item in query.history]
         start = window_start(len(rows), schema.history_max_events, schema.history_step)
-        return History(rows[start:], query.actions[start:], frozenset(rows) - {UNKNOWN})
+        return History(rows[start:], query.actions[start:], query.times[start:], frozenset(rows) - {UNKNOWN})
 
     def inputs(self, query: Query, history: History) -> Tensors:
         """Graph inputs of one request: history columns [1,N], `history_length` [1], user and context columns [1] or [1,W]."""
@@ -93,6 +94,8 @@ class ReferenceFunnel:
                     gathered[0, event] = values[row]
             inputs[f"history_{column.name}"] = gathered
         inputs[f"history_{ACTION}"] = np.array([history.actions or [0]], dtype=np.int64)
+        if schema.event_times:
+            inputs[f"history_{TIME}"] = np.array([history.times or [0]], dtype=np.int64)
         inputs["history_length"] = np.array([len(history.rows)], dtype=np.int64)
         for role, columns, raw in (("user", schema.user, query.user), ("context", schema.context, query.context)):
             for column in columns:

@@ -13,7 +13,7 @@ from shortlist.export import reader
 from shortlist.export.compare import Tolerance
 from shortlist.export.golden import answers, set_items
 from shortlist.export.parity import check_parity
-from shortlist.export.queries import ItemId
+from shortlist.export.queries import ItemId, decode
 from shortlist.export.reference import ReferenceFunnel, best_first, cooccurrence_scores, merge
 from shortlist.export.release import ReleasePlan
 from shortlist.export.tables import Neighbours, Ragged
@@ -237,6 +237,22 @@ def test_faulty_requests_are_refused(torch_funnel: ReferenceFunnel, change: dict
     made = wire.RecommendRequest(**({"time": START, "limit": 5} | change))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=field):
         torch_funnel.run(made)
+
+
+def test_event_times_are_required_where_models_read_them(torch_funnel: ReferenceFunnel) -> None:
+    """Of ten events the window keeps the newest seven; the times of the older ones may be unknown."""
+    schema = replace(torch_funnel.content.schema, event_times=True)
+
+    def decoded(*times: int) -> list[int]:
+        made = request(torch_funnel, *range(10))
+        made.user.history.times.extend(times)
+        return decode(made, schema).times
+
+    known = [7, 7, 8, 9, 10, 11, 1 << 62]
+    assert decoded(0, 0, 0, *known) == [0, 0, 0, *known]
+    for times, field in (((), "times has 0"), ((0, 0, 0, 0, *known[1:]), r"times\[3\]"), ((0, 0, 0, 9, *known[1:]), r"times\[4\]")):
+        with pytest.raises(DataError, match=field):
+            decoded(*times)
 
 
 def test_ids_of_both_kinds_sort_as_the_contract_says(tracked: reader.Bundle) -> None:

@@ -14,10 +14,11 @@ from shortlist.data.dataset import Split
 from shortlist.data.encode import encode
 from shortlist.errors import BundleError, ConfigError, GateError
 from shortlist.export import layout, release, writer
-from shortlist.export.from_run import plan_from_run, quality_gates
+from shortlist.export.from_run import plan_from_run, quality_gates, release_schema
 from shortlist.export.manifest import MANIFEST, read_manifest
 from shortlist.export.verify import verify
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
+from shortlist.models.two_tower import TwoTowerConfig
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -134,6 +135,17 @@ def test_quality_gates() -> None:
     assert "0.2000 against 0.2000" in failed["two_tower beats cooccurrence"]
     with pytest.raises(ConfigError, match="recall@7"):
         quality_gates(METRICS, "recall@7")
+
+
+def test_a_release_asks_for_event_times_where_a_model_reads_them(plan: release.ReleasePlan) -> None:
+    log, timed = encode(plan.dataset), TwoTowerConfig(encoder="hstu", time_bias=True)
+    run = SimpleNamespace(schema=plan.content.schema, models=plan.models, record={})
+    assert not release_schema(run, log).event_times
+    run.models = SimpleNamespace(two_tower=SimpleNamespace(config=timed))
+    assert release_schema(run, log).event_times
+    places = np.arange(len(log.item)) - np.repeat(log.ptr[:-1], np.diff(log.ptr))
+    with pytest.raises(ConfigError, match="places in each user's sequence"):
+        release_schema(run, replace(log, time=places))
 
 
 def test_a_plan_from_a_run(plan: release.ReleasePlan) -> None:

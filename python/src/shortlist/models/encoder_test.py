@@ -9,7 +9,7 @@ from torch import Tensor
 from shortlist.errors import ConfigError
 from shortlist.models.blocks import Dropout
 from shortlist.models.encoder import Encoder, EncoderConfig
-from shortlist.models.hstu import TIME_BUCKETS, time_bucket
+from shortlist.models.hstu import LEAST_SECONDS, TIME_BUCKETS, time_bucket
 
 torch.set_num_threads(1)
 
@@ -22,6 +22,7 @@ CONFIGS = {
     "hstu with time": EncoderConfig(encoder="hstu", width=16, time_bias=True),
 }
 COUNT = 12
+LEAST = torch.tensor(LEAST_SECONDS)
 
 
 @pytest.fixture(params=list(CONFIGS))
@@ -107,11 +108,22 @@ def test_widths_that_heads_cannot_share_are_refused() -> None:
 
 
 def test_time_buckets_are_ordered_and_bounded() -> None:
-    buckets = time_bucket(torch.tensor([-5, 0, 1, 60, 3600, 86400, 10**9, 2**62]))
+    buckets = time_bucket(torch.tensor([-5, 0, 1, 60, 3600, 86400, 10**9, 2**62]), LEAST)
     assert buckets[0] == buckets[1] == 0
     assert (buckets.diff() >= 0).all()
     assert (buckets[2:6].diff() > 0).all()
     assert buckets[-1] == TIME_BUCKETS - 1
+
+
+def test_time_buckets_are_exact_at_their_edges() -> None:
+    """Beside every edge, with logarithms rounded up and down as other runtimes do."""
+    seconds = torch.unique(torch.cat([LEAST + shift for shift in (-1, 0, 1)]).clamp(min=0, max=LEAST_SECONDS[-1]))
+    exact = torch.searchsorted(LEAST, seconds, right=True) - 1
+    assert torch.equal(time_bucket(seconds, LEAST), exact)
+    for rounding in (-1e-6, 1e-6):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "log2", lambda x, log2=torch.log2, rounding=rounding: log2(x) * (1 + rounding))
+            assert torch.equal(time_bucket(seconds, LEAST), exact)
 
 
 def test_dropout_keeps_the_mean_and_drops_its_share() -> None:

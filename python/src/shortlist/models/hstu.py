@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,29 +13,41 @@ from shortlist.models.blocks import Dropout, merge_heads, split_heads
 # Elapsed seconds in steps of a quarter of a doubling: 128 of them reach 2^32 s, more than a century.
 TIME_BUCKETS = 128
 _BUCKETS_PER_DOUBLING = 4
+# The least whole seconds of each bucket; the lowest buckets hold no whole second and share theirs.
+LEAST_SECONDS = [math.ceil(2 ** (bucket / _BUCKETS_PER_DOUBLING)) - 1 for bucket in range(TIME_BUCKETS)]
 
 
 class RelativeBias(nn.Module):
     """What the distance between two events, in events and in seconds, adds to their attention logit; one number for all heads."""
 
+    least: Tensor  # [TIME_BUCKETS]
+
     def __init__(self, max_events: int, *, time: bool) -> None:
         super().__init__()
         self.position = nn.Parameter(torch.zeros(max_events + 1))
         self.time = nn.Parameter(torch.zeros(TIME_BUCKETS)) if time else None
+        self.register_buffer("least", torch.tensor(LEAST_SECONDS), persistent=False)
 
     def forward(self, place: Tensor, time: Tensor | None) -> Tensor:
         """[1 or B,N,N] for positions [N] and their times [B,N] in seconds; entry i,j is how i sees j."""
         distance = (place.unsqueeze(-1) - place).clamp(min=0, max=self.position.shape[0] - 1)
         bias = self.position[distance].unsqueeze(0)
         if self.time is not None and time is not None:
-            bias = bias + self.time[time_bucket(time.unsqueeze(-1) - time.unsqueeze(-2))]
+            bias = bias + self.time[time_bucket(time.unsqueeze(-1) - time.unsqueeze(-2), self.least)]
         return bias
 
 
-def time_bucket(seconds: Tensor) -> Tensor:
-    """Bucket of elapsed int64 seconds: logarithmic, 0 for none and for a negative time."""
-    doublings = torch.log2(seconds.clamp(min=0).to(torch.float32) + 1.0)
-    return (doublings * _BUCKETS_PER_DOUBLING).to(torch.int64).clamp(max=TIME_BUCKETS - 1)
+def time_bucket(seconds: Tensor, least: Tensor) -> Tensor:
+    """Bucket of elapsed int64 seconds: logarithmic, 0 for none and for a negative time. `least` [`TIME_BUCKETS`] are their first seconds.
+
+    Runtimes round logarithms differently, which at an edge is another bucket; so the logarithm is a guess that whole numbers correct.
+    Bounds are by `where`: ONNX Runtime's Clip of int64 (1.31) is wrong from 2^31 on.
+    """
+    seconds = torch.where(seconds > 0, seconds, torch.zeros_like(seconds))
+    seconds = torch.where(seconds < least[-1], seconds, least[-1])
+    guess = (torch.log2(seconds.to(torch.float32) + 1.0) * _BUCKETS_PER_DOUBLING).to(torch.int64).clamp(max=TIME_BUCKETS - 1)
+    above = (guess + 1).clamp(max=TIME_BUCKETS - 1)
+    return torch.where(seconds < least[guess], guess - 1, torch.where(seconds >= least[above], above, guess))
 
 
 class HstuBlock(nn.Module):

@@ -19,7 +19,7 @@ from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
 from shortlist.models.masknet import ParallelMaskNet, PlainNet
 from shortlist.models.session import Session, recent_events
 from shortlist.models.two_tower import TwoTower, TwoTowerConfig, logit_scale, state_at
-from shortlist.schema import Schema
+from shortlist.schema import TIME, Schema
 
 Part = Literal["session", "counters", "masknet", "heads"]
 
@@ -139,7 +139,7 @@ class Preranker(nn.Module):
 def query_vectors(two_tower: TwoTower, preranker: Preranker, history: Columns, length: Tensor, user: Columns, context: Columns) -> Tensor:
     """The query encoder: history columns [B,N], length [B], user and context columns [B] -> [B,Q,K], head 0 the retrieval head."""
     events = two_tower.events(history)
-    state = state_at(two_tower.states_of(events, length), length)  # [B,D]
+    state = state_at(two_tower.states_of(events, length, history.get(TIME)), length)  # [B,D]
     retrieval = two_tower.query_vector(state, user, context)
     recent, present = recent_events(events, length.unsqueeze(-1), preranker.config.recent_events)
     heads = preranker.heads(state, recent.squeeze(1), present.squeeze(1), user, context)

@@ -30,6 +30,8 @@ def random_request(content: Content, rng: np.random.Generator, time: int) -> wir
     set_items(request.user.history.items, items(events))
     if rng.random() < 0.8:
         request.user.history.actions.extend(schema.actions[int(rng.integers(len(schema.actions)))] for _ in range(events))
+    if schema.event_times:
+        request.user.history.times.extend(sorted(rng.integers(1, time, events).tolist()))
     for columns, values in ((schema.user, request.user.features), (schema.context, request.context)):
         for column in columns:
             if rng.random() < 0.8:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class ToyModelConfig:
     scale: float = 1.0
     seed: int = 0
     encoder: Kind = "sasrec"  # of the two-tower
+    time_bias: bool = False  # its schema then asks for event times
     ranker: RankerKind = "amortized"
 
 
@@ -49,7 +50,14 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     """Untrained models whose scores differ by much more than the tolerance; numbers are standardised by `log` when given."""
     config = config or ToyModelConfig()
     torch.manual_seed(config.seed)
-    tower = TwoTowerConfig(width=config.width, retrieval_width=config.retrieval_width, layers=1, heads=1, encoder=config.encoder)
+    tower = TwoTowerConfig(
+        width=config.width,
+        retrieval_width=config.retrieval_width,
+        layers=1,
+        heads=1,
+        encoder=config.encoder,
+        time_bias=config.time_bias,
+    )
     ranker = RankerConfig(kind=config.ranker, width=config.width, layers=config.layers, heads=config.heads)
     models = FunnelModels(
         schema,
@@ -116,6 +124,7 @@ def toy_plan(config: ToyConfig | None = None) -> ReleasePlan:
     """What `export_release` takes. Equal configs make equal releases on one machine."""
     config = config or ToyConfig()
     dataset = toy_dataset(config.data)
+    dataset = replace(dataset, schema=replace(dataset.schema, event_times=config.model.time_bias))
     log = encode(dataset)
     split = Split(train_end=log.ptr[1:], validation=np.zeros(0, np.int64), test=np.zeros(0, np.int64))  # all events train
     return ReleasePlan(

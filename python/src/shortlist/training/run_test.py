@@ -191,3 +191,17 @@ def fails_with_refit(folder: Path, record: dict[str, Any]) -> None:
 def test_a_refit_needs_a_later_stage(source: Source, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="refit after the two-tower alone"):
         run.train_config(override(CONFIG, {"refit.epochs": "1", "until": "two_tower"}), source, tmp_path)
+
+
+def test_the_funnel_gives_a_time_bias_its_times(source: Source) -> None:
+    config = override(CONFIG, {"two_tower.model.encoder": "hstu", "two_tower.model.time_bias": "true"})
+    models = run.build_models(config, source.log.schema)
+    bias = models.two_tower.encoder.bias
+    assert bias is not None
+    assert bias.time is not None
+    torch.nn.init.normal_(bias.time)
+    log = LogTensors(source.log, torch.device("cpu"))
+    target = source.split.validation[:40]
+    evaluation = CascadeEvaluation(FrozenRetriever(models.two_tower, log), CrossCounters(source.log, source.split), target, CONFIG.cascade)
+    ranks = evaluation.ranks(models.preranker, models.ranker)["two_tower"]
+    assert (ranks == retrieval_ranks(models.two_tower, log, target)).all()

@@ -63,7 +63,7 @@ class FrozenRetriever:
         """Event vectors [B,N,D] and states [B,N+1,D]."""
         if self._encoded is None or self._encoded[0] is not batch:
             events = self.model.events(self.log.history(batch.index))
-            self._encoded = batch, (events, self.model.states_of(events, batch.length))
+            self._encoded = batch, (events, self.model.states_of(events, batch.length, self.log.times(batch.index)))
         return self._encoded[1]
 
     @torch.no_grad()

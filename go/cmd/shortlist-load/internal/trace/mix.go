@@ -184,23 +184,22 @@ func (g *Generator) pick(rows []int) *pb.ItemIds {
 	return ids
 }
 
-// setHistory replaces the history by n events a minute apart that end where the recorded one ended; actions
-// and times are left out where the recorded history has none.
+// setHistory replaces the history by n events a minute apart that end at the trace's newest one; actions
+// and times are left out where no recorded history has any.
 func (g *Generator) setHistory(r *pb.RecommendRequest, n int, rng *rand.Rand) {
 	rows := make([]int, n)
 	for i := range rows {
 		rows[i] = rng.IntN(count(g.trace.Items))
 	}
 	fresh := &pb.History{Items: g.pick(rows)}
-	old := r.GetUser().GetHistory()
 	if len(g.trace.actions) > 0 {
 		for range n {
 			fresh.Actions = append(fresh.Actions, g.trace.actions[rng.IntN(len(g.trace.actions))])
 		}
 	}
-	if times := old.GetTimes(); len(times) > 0 {
+	if newest := g.trace.newest; newest > 0 {
 		for i := range n {
-			fresh.Times = append(fresh.Times, times[len(times)-1]-60*int64(n-1-i))
+			fresh.Times = append(fresh.Times, newest-60*int64(n-1-i))
 		}
 	}
 	if r.User == nil {

@@ -24,6 +24,7 @@ type Trace struct {
 	Items    *pb.ItemIds
 	Source   string // file that the requests came from
 	actions  []string
+	newest   int64 // time of the newest recorded event; 0: no event has one
 }
 
 // Open reads one RecommendRequest a line, in protobuf's JSON. Items are the ids that the requests name.
@@ -98,6 +99,9 @@ func (t *Trace) collect() {
 				actions[a] = true
 				t.actions = append(t.actions, a)
 			}
+		}
+		for _, at := range r.GetUser().GetHistory().GetTimes() {
+			t.newest = max(t.newest, at)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func TestShapesCoverTheirRanges(t *testing.T) {
 			t.Fatalf("call %d repeats a candidate: %v", i, r.Candidates.Ints)
 		}
 		h := r.User.History
-		if !slices.IsSorted(h.Times) || (len(h.Times) > 0 && len(h.Times) != len(h.Items.Ints)) || len(h.Actions) != len(h.Items.Ints) {
+		if !slices.IsSorted(h.Times) || len(h.Times) != len(h.Items.Ints) || len(h.Actions) != len(h.Items.Ints) {
 			t.Fatalf("call %d has a malformed history: %v", i, h)
 		}
 		if r.Limit != 2 {

@@ -569,15 +569,18 @@ func (x *Column) GetInHistory() bool {
 }
 
 // Schema: graph inputs are named <role>_<column>: user_gender, context_query, item_price,
-// history_price; and history_action (1 + index into actions; 0 is padding).
+// history_price; history_action (1 + index into actions; 0 is padding); and history_time where
+// event_times asks for it.
 type Schema struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ItemId        DType                  `protobuf:"varint,1,opt,name=item_id,json=itemId,proto3,enum=shortlist.bundle.v1.DType" json:"item_id,omitempty"` // INT64 or STRING
-	User          []*Column              `protobuf:"bytes,2,rep,name=user,proto3" json:"user,omitempty"`
-	Context       []*Column              `protobuf:"bytes,3,rep,name=context,proto3" json:"context,omitempty"`
-	Item          []*Column              `protobuf:"bytes,4,rep,name=item,proto3" json:"item,omitempty"`
-	Actions       []string               `protobuf:"bytes,5,rep,name=actions,proto3" json:"actions,omitempty"`
-	History       *HistoryWindow         `protobuf:"bytes,6,opt,name=history,proto3" json:"history,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ItemId  DType                  `protobuf:"varint,1,opt,name=item_id,json=itemId,proto3,enum=shortlist.bundle.v1.DType" json:"item_id,omitempty"` // INT64 or STRING
+	User    []*Column              `protobuf:"bytes,2,rep,name=user,proto3" json:"user,omitempty"`
+	Context []*Column              `protobuf:"bytes,3,rep,name=context,proto3" json:"context,omitempty"`
+	Item    []*Column              `protobuf:"bytes,4,rep,name=item,proto3" json:"item,omitempty"`
+	Actions []string               `protobuf:"bytes,5,rep,name=actions,proto3" json:"actions,omitempty"`
+	History *HistoryWindow         `protobuf:"bytes,6,opt,name=history,proto3" json:"history,omitempty"`
+	// Graphs take history_time (unix seconds; 0 is padding), so a request whose history lacks times is refused.
+	EventTimes    bool `protobuf:"varint,7,opt,name=event_times,json=eventTimes,proto3" json:"event_times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -652,6 +655,13 @@ func (x *Schema) GetHistory() *HistoryWindow {
 		return x.History
 	}
 	return nil
+}
+
+func (x *Schema) GetEventTimes() bool {
+	if x != nil {
+		return x.EventTimes
+	}
+	return false
 }
 
 // HistoryWindow truncates. A history of n > max_events events starts at the smallest multiple s of
@@ -1731,14 +1741,16 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"in_history\x18\n" +
 	" \x01(\bR\tinHistoryB\x06\n" +
 	"\x04_minB\x06\n" +
-	"\x04_max\"\xae\x02\n" +
+	"\x04_max\"\xcf\x02\n" +
 	"\x06Schema\x123\n" +
 	"\aitem_id\x18\x01 \x01(\x0e2\x1a.shortlist.bundle.v1.DTypeR\x06itemId\x12/\n" +
 	"\x04user\x18\x02 \x03(\v2\x1b.shortlist.bundle.v1.ColumnR\x04user\x125\n" +
 	"\acontext\x18\x03 \x03(\v2\x1b.shortlist.bundle.v1.ColumnR\acontext\x12/\n" +
 	"\x04item\x18\x04 \x03(\v2\x1b.shortlist.bundle.v1.ColumnR\x04item\x12\x18\n" +
 	"\aactions\x18\x05 \x03(\tR\aactions\x12<\n" +
-	"\ahistory\x18\x06 \x01(\v2\".shortlist.bundle.v1.HistoryWindowR\ahistory\"B\n" +
+	"\ahistory\x18\x06 \x01(\v2\".shortlist.bundle.v1.HistoryWindowR\ahistory\x12\x1f\n" +
+	"\vevent_times\x18\a \x01(\bR\n" +
+	"eventTimes\"B\n" +
 	"\rHistoryWindow\x12\x1d\n" +
 	"\n" +
 	"max_events\x18\x01 \x01(\rR\tmaxEvents\x12\x12\n" +

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"shortlist/bundle/v1/manifest.proto\x12\x13shortlist.bundle.v1\"\xf5\x05\n\x08Manifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nrelease_id\x18\x03 \x01(\t\x12\x12\n\ncreated_at\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12(\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x19.shortlist.bundle.v1.File\x12+\n\x06schema\x18\x07 \x01(\x0b\x32\x1b.shortlist.bundle.v1.Schema\x12*\n\x06graphs\x18\x08 \x03(\x0b\x32\x1a.shortlist.bundle.v1.Graph\x12-\n\x07runtime\x18\t \x01(\x0b\x32\x1c.shortlist.bundle.v1.Runtime\x12\x31\n\ttolerance\x18\n \x01(\x0b\x32\x1e.shortlist.bundle.v1.Tolerance\x12+\n\x06\x66unnel\x18\x0b \x01(\x0b\x32\x1b.shortlist.bundle.v1.Funnel\x12\x38\n\rvalue_formula\x18\x0c \x01(\x0b\x32!.shortlist.bundle.v1.ValueFormula\x12(\n\x05tasks\x18\r \x03(\x0b\x32\x19.shortlist.bundle.v1.Task\x12/\n\x05\x63ross\x18\x0e \x03(\x0b\x32 .shortlist.bundle.v1.CrossColumn\x12+\n\x06golden\x18\x0f \x01(\x0b\x32\x1b.shortlist.bundle.v1.Golden\x12-\n\x07lineage\x18\x10 \x01(\x0b\x32\x1c.shortlist.bundle.v1.Lineage\x12,\n\x07metrics\x18\x11 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Metric\x12(\n\x05gates\x18\x12 \x03(\x0b\x32\x19.shortlist.bundle.v1.Gate\x12\x30\n\x0c\x65xtra_graphs\x18\x13 \x03(\x0b\x32\x1a.shortlist.bundle.v1.Graph\"2\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xf8\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x02op\x18\x02 \x01(\x0e\x32\x17.shortlist.bundle.v1.Op\x12\'\n\x03raw\x18\x03 \x01(\x0e\x32\x1a.shortlist.bundle.v1.DType\x12\x12\n\nvocabulary\x18\x04 \x03(\t\x12\x0f\n\x07\x62uckets\x18\x05 \x01(\r\x12\r\n\x05width\x18\x06 \x01(\r\x12\x16\n\x0e\x64\x65\x66\x61ult_number\x18\x07 \x01(\x01\x12\x10\n\x03min\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nin_history\x18\n \x01(\x08\x42\x06\n\x04_minB\x06\n\x04_max\"\xff\x01\n\x06Schema\x12+\n\x07item_id\x18\x01 \x01(\x0e\x32\x1a.shortlist.bundle.v1.DType\x12)\n\x04user\x18\x02 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Column\x12,\n\x07\x63ontext\x18\x03 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Column\x12)\n\x04item\x18\x04 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Column\x12\x0f\n\x07\x61\x63tions\x18\x05 \x03(\t\x12\x33\n\x07history\x18\x06 \x01(\x0b\x32\".shortlist.bundle.v1.HistoryWindow\"1\n\rHistoryWindow\x12\x12\n\nmax_events\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\"T\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05\x64type\x18\x02 \x01(\x0e\x32\x1a.shortlist.bundle.v1.DType\x12\r\n\x05shape\x18\x03 \x03(\t\"\xb8\x01\n\x05Graph\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12/\n\x06inputs\x18\x03 \x03(\x0b\x32\x1f.shortlist.bundle.v1.TensorSpec\x12\x30\n\x07outputs\x18\x04 \x03(\x0b\x32\x1f.shortlist.bundle.v1.TensorSpec\x12\r\n\x05opset\x18\x05 \x01(\r\x12\x12\n\nir_version\x18\x06 \x01(\r\x12\r\n\x05nodes\x18\x07 \x01(\r\"^\n\x07Runtime\x12\x13\n\x0bonnxruntime\x18\x01 \x01(\t\x12\r\n\x05torch\x18\x02 \x01(\t\x12\x0c\n\x04onnx\x18\x03 \x01(\t\x12\x11\n\tshortlist\x18\x04 \x01(\t\x12\x0e\n\x06python\x18\x05 \x01(\t\"?\n\tTolerance\x12\x10\n\x08\x61\x62solute\x18\x01 \x01(\x01\x12\x10\n\x08relative\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x9a\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.shortlist.bundle.v1.SourceKind\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x16\n\x0ehistory_events\x18\x05 \x01(\r\x12\r\n\x05\x64\x65\x63\x61y\x18\x06 \x01(\x01\x12\x0f\n\x07segment\x18\x07 \x01(\t\"\x9d\x01\n\x06\x46unnel\x12,\n\x07sources\x18\x01 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Source\x12\x14\n\x0cprerank_keep\x18\x02 \x01(\r\x12\x15\n\rdefault_limit\x18\x03 \x01(\r\x12\x11\n\tmax_limit\x18\x04 \x01(\r\x12\x16\n\x0emax_candidates\x18\x05 \x01(\r\x12\r\n\x05\x63hunk\x18\x06 \x01(\r\"\x14\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x0cValueFormula\x12-\n\x05terms\x18\x01 \x03(\x0b\x32\x1e.shortlist.bundle.v1.ValueTerm\"P\n\tValueTerm\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x10\n\x08\x65xponent\x18\x03 \x01(\x01\x12\x13\n\x0bitem_column\x18\x04 \x01(\t\"I\n\x0b\x43rossColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\r\n\x05prior\x18\x04 \x01(\x01\"J\n\x06Golden\x12\x10\n\x08requests\x18\x01 \x01(\t\x12\x0f\n\x07tensors\x18\x02 \x01(\t\x12\r\n\x05\x63\x61ses\x18\x03 \x01(\r\x12\x0e\n\x06warmup\x18\x04 \x01(\t\"d\n\x07Lineage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x61ta_digest\x18\x02 \x01(\t\x12\x13\n\x0b\x63ode_commit\x18\x03 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x04 \x01(\t\x12\x0c\n\x04seed\x18\x05 \x01(\x03\"C\n\x06Metric\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\"H\n\x04Gate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x12\n\noverridden\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t*L\n\x05\x44Type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\t\n\x05INT64\x10\x01\x12\x0b\n\x07\x46LOAT32\x10\x02\x12\n\n\x06STRING\x10\x03\x12\x08\n\x04\x42OOL\x10\x04*m\n\x02Op\x12\x12\n\x0eOP_UNSPECIFIED\x10\x00\x12\n\n\x06NUMBER\x10\x01\x12\x0e\n\nVOCABULARY\x10\x02\x12\x13\n\x0fVOCABULARY_LIST\x10\x03\x12\x08\n\x04HASH\x10\x04\x12\n\n\x06TOKENS\x10\x05\x12\x0c\n\x08ITEM_ROW\x10\x06*W\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\r\n\tTWO_TOWER\x10\x01\x12\x10\n\x0c\x43OOCCURRENCE\x10\x02\x12\x0b\n\x07POPULAR\x10\x03\x42LZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"shortlist/bundle/v1/manifest.proto\x12\x13shortlist.bundle.v1\"\xf5\x05\n\x08Manifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nrelease_id\x18\x03 \x01(\t\x12\x12\n\ncreated_at\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12(\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x19.shortlist.bundle.v1.File\x12+\n\x06schema\x18\x07 \x01(\x0b\x32\x1b.shortlist.bundle.v1.Schema\x12*\n\x06graphs\x18\x08 \x03(\x0b\x32\x1a.shortlist.bundle.v1.Graph\x12-\n\x07runtime\x18\t \x01(\x0b\x32\x1c.shortlist.bundle.v1.Runtime\x12\x31\n\ttolerance\x18\n \x01(\x0b\x32\x1e.shortlist.bundle.v1.Tolerance\x12+\n\x06\x66unnel\x18\x0b \x01(\x0b\x32\x1b.shortlist.bundle.v1.Funnel\x12\x38\n\rvalue_formula\x18\x0c \x01(\x0b\x32!.shortlist.bundle.v1.ValueFormula\x12(\n\x05tasks\x18\r \x03(\x0b\x32\x19.shortlist.bundle.v1.Task\x12/\n\x05\x63ross\x18\x0e \x03(\x0b\x32 .shortlist.bundle.v1.CrossColumn\x12+\n\x06golden\x18\x0f \x01(\x0b\x32\x1b.shortlist.bundle.v1.Golden\x12-\n\x07lineage\x18\x10 \x01(\x0b\x32\x1c.shortlist.bundle.v1.Lineage\x12,\n\x07metrics\x18\x11 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Metric\x12(\n\x05gates\x18\x12 \x03(\x0b\x32\x19.shortlist.bundle.v1.Gate\x12\x30\n\x0c\x65xtra_graphs\x18\x13 \x03(\x0b\x32\x1a.shortlist.bundle.v1.Graph\"2\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xf8\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x02op\x18\x02 \x01(\x0e\x32\x17.shortlist.bundle.v1.Op\x12\'\n\x03raw\x18\x03 \x01(\x0e\x32\x1a.shortlist.bundle.v1.DType\x12\x12\n\nvocabulary\x18\x04 \x03(\t\x12\x0f\n\x07\x62uckets\x18\x05 \x01(\r\x12\r\n\x05width\x18\x06 \x01(\r\x12\x16\n\x0e\x64\x65\x66\x61ult_number\x18\x07 \x01(\x01\x12\x10\n\x03min\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nin_history\x18\n \x01(\x08\x42\x06\n\x04_minB\x06\n\x04_max\"\x94\x02\n\x06Schema\x12+\n\x07item_id\x18\x01 \x01(\x0e\x32\x1a.shortlist.bundle.v1.DType\x12)\n\x04user\x18\x02 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Column\x12,\n\x07\x63ontext\x18\x03 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Column\x12)\n\x04item\x18\x04 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Column\x12\x0f\n\x07\x61\x63tions\x18\x05 \x03(\t\x12\x33\n\x07history\x18\x06 \x01(\x0b\x32\".shortlist.bundle.v1.HistoryWindow\x12\x13\n\x0b\x65vent_times\x18\x07 \x01(\x08\"1\n\rHistoryWindow\x12\x12\n\nmax_events\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\"T\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05\x64type\x18\x02 \x01(\x0e\x32\x1a.shortlist.bundle.v1.DType\x12\r\n\x05shape\x18\x03 \x03(\t\"\xb8\x01\n\x05Graph\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12/\n\x06inputs\x18\x03 \x03(\x0b\x32\x1f.shortlist.bundle.v1.TensorSpec\x12\x30\n\x07outputs\x18\x04 \x03(\x0b\x32\x1f.shortlist.bundle.v1.TensorSpec\x12\r\n\x05opset\x18\x05 \x01(\r\x12\x12\n\nir_version\x18\x06 \x01(\r\x12\r\n\x05nodes\x18\x07 \x01(\r\"^\n\x07Runtime\x12\x13\n\x0bonnxruntime\x18\x01 \x01(\t\x12\r\n\x05torch\x18\x02 \x01(\t\x12\x0c\n\x04onnx\x18\x03 \x01(\t\x12\x11\n\tshortlist\x18\x04 \x01(\t\x12\x0e\n\x06python\x18\x05 \x01(\t\"?\n\tTolerance\x12\x10\n\x08\x61\x62solute\x18\x01 \x01(\x01\x12\x10\n\x08relative\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x9a\x01\n\x06Source\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.shortlist.bundle.v1.SourceKind\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x16\n\x0ehistory_events\x18\x05 \x01(\r\x12\r\n\x05\x64\x65\x63\x61y\x18\x06 \x01(\x01\x12\x0f\n\x07segment\x18\x07 \x01(\t\"\x9d\x01\n\x06\x46unnel\x12,\n\x07sources\x18\x01 \x03(\x0b\x32\x1b.shortlist.bundle.v1.Source\x12\x14\n\x0cprerank_keep\x18\x02 \x01(\r\x12\x15\n\rdefault_limit\x18\x03 \x01(\r\x12\x11\n\tmax_limit\x18\x04 \x01(\r\x12\x16\n\x0emax_candidates\x18\x05 \x01(\r\x12\r\n\x05\x63hunk\x18\x06 \x01(\r\"\x14\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x0cValueFormula\x12-\n\x05terms\x18\x01 \x03(\x0b\x32\x1e.shortlist.bundle.v1.ValueTerm\"P\n\tValueTerm\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x10\n\x08\x65xponent\x18\x03 \x01(\x01\x12\x13\n\x0bitem_column\x18\x04 \x01(\t\"I\n\x0b\x43rossColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\r\n\x05prior\x18\x04 \x01(\x01\"J\n\x06Golden\x12\x10\n\x08requests\x18\x01 \x01(\t\x12\x0f\n\x07tensors\x18\x02 \x01(\t\x12\r\n\x05\x63\x61ses\x18\x03 \x01(\r\x12\x0e\n\x06warmup\x18\x04 \x01(\t\"d\n\x07Lineage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x61ta_digest\x18\x02 \x01(\t\x12\x13\n\x0b\x63ode_commit\x18\x03 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x04 \x01(\t\x12\x0c\n\x04seed\x18\x05 \x01(\x03\"C\n\x06Metric\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\"H\n\x04Gate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x12\n\noverridden\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t*L\n\x05\x44Type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\t\n\x05INT64\x10\x01\x12\x0b\n\x07\x46LOAT32\x10\x02\x12\n\n\x06STRING\x10\x03\x12\x08\n\x04\x42OOL\x10\x04*m\n\x02Op\x12\x12\n\x0eOP_UNSPECIFIED\x10\x00\x12\n\n\x06NUMBER\x10\x01\x12\x0e\n\nVOCABULARY\x10\x02\x12\x13\n\x0fVOCABULARY_LIST\x10\x03\x12\x08\n\x04HASH\x10\x04\x12\n\n\x06TOKENS\x10\x05\x12\x0c\n\x08ITEM_ROW\x10\x06*W\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\r\n\tTWO_TOWER\x10\x01\x12\x10\n\x0c\x43OOCCURRENCE\x10\x02\x12\x0b\n\x07POPULAR\x10\x03\x42LZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,12 +32,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shortlist.bundle.v1.manifes
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'ZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1'
-  _globals['_DTYPE']._serialized_start=2745
-  _globals['_DTYPE']._serialized_end=2821
-  _globals['_OP']._serialized_start=2823
-  _globals['_OP']._serialized_end=2932
-  _globals['_SOURCEKIND']._serialized_start=2934
-  _globals['_SOURCEKIND']._serialized_end=3021
+  _globals['_DTYPE']._serialized_start=2766
+  _globals['_DTYPE']._serialized_end=2842
+  _globals['_OP']._serialized_start=2844
+  _globals['_OP']._serialized_end=2953
+  _globals['_SOURCEKIND']._serialized_start=2955
+  _globals['_SOURCEKIND']._serialized_end=3042
   _globals['_MANIFEST']._serialized_start=60
   _globals['_MANIFEST']._serialized_end=817
   _globals['_FILE']._serialized_start=819
@@ -45,35 +45,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLUMN']._serialized_start=872
   _globals['_COLUMN']._serialized_end=1120
   _globals['_SCHEMA']._serialized_start=1123
-  _globals['_SCHEMA']._serialized_end=1378
-  _globals['_HISTORYWINDOW']._serialized_start=1380
-  _globals['_HISTORYWINDOW']._serialized_end=1429
-  _globals['_TENSORSPEC']._serialized_start=1431
-  _globals['_TENSORSPEC']._serialized_end=1515
-  _globals['_GRAPH']._serialized_start=1518
-  _globals['_GRAPH']._serialized_end=1702
-  _globals['_RUNTIME']._serialized_start=1704
-  _globals['_RUNTIME']._serialized_end=1798
-  _globals['_TOLERANCE']._serialized_start=1800
-  _globals['_TOLERANCE']._serialized_end=1863
-  _globals['_SOURCE']._serialized_start=1866
-  _globals['_SOURCE']._serialized_end=2020
-  _globals['_FUNNEL']._serialized_start=2023
-  _globals['_FUNNEL']._serialized_end=2180
-  _globals['_TASK']._serialized_start=2182
-  _globals['_TASK']._serialized_end=2202
-  _globals['_VALUEFORMULA']._serialized_start=2204
-  _globals['_VALUEFORMULA']._serialized_end=2265
-  _globals['_VALUETERM']._serialized_start=2267
-  _globals['_VALUETERM']._serialized_end=2347
-  _globals['_CROSSCOLUMN']._serialized_start=2349
-  _globals['_CROSSCOLUMN']._serialized_end=2422
-  _globals['_GOLDEN']._serialized_start=2424
-  _globals['_GOLDEN']._serialized_end=2498
-  _globals['_LINEAGE']._serialized_start=2500
-  _globals['_LINEAGE']._serialized_end=2600
-  _globals['_METRIC']._serialized_start=2602
-  _globals['_METRIC']._serialized_end=2669
-  _globals['_GATE']._serialized_start=2671
-  _globals['_GATE']._serialized_end=2743
+  _globals['_SCHEMA']._serialized_end=1399
+  _globals['_HISTORYWINDOW']._serialized_start=1401
+  _globals['_HISTORYWINDOW']._serialized_end=1450
+  _globals['_TENSORSPEC']._serialized_start=1452
+  _globals['_TENSORSPEC']._serialized_end=1536
+  _globals['_GRAPH']._serialized_start=1539
+  _globals['_GRAPH']._serialized_end=1723
+  _globals['_RUNTIME']._serialized_start=1725
+  _globals['_RUNTIME']._serialized_end=1819
+  _globals['_TOLERANCE']._serialized_start=1821
+  _globals['_TOLERANCE']._serialized_end=1884
+  _globals['_SOURCE']._serialized_start=1887
+  _globals['_SOURCE']._serialized_end=2041
+  _globals['_FUNNEL']._serialized_start=2044
+  _globals['_FUNNEL']._serialized_end=2201
+  _globals['_TASK']._serialized_start=2203
+  _globals['_TASK']._serialized_end=2223
+  _globals['_VALUEFORMULA']._serialized_start=2225
+  _globals['_VALUEFORMULA']._serialized_end=2286
+  _globals['_VALUETERM']._serialized_start=2288
+  _globals['_VALUETERM']._serialized_end=2368
+  _globals['_CROSSCOLUMN']._serialized_start=2370
+  _globals['_CROSSCOLUMN']._serialized_end=2443
+  _globals['_GOLDEN']._serialized_start=2445
+  _globals['_GOLDEN']._serialized_end=2519
+  _globals['_LINEAGE']._serialized_start=2521
+  _globals['_LINEAGE']._serialized_end=2621
+  _globals['_METRIC']._serialized_start=2623
+  _globals['_METRIC']._serialized_end=2690
+  _globals['_GATE']._serialized_start=2692
+  _globals['_GATE']._serialized_end=2764
 # @@protoc_insertion_point(module_scope)

@@ -125,20 +125,22 @@ class Column(_message.Message):
     def __init__(self, name: _Optional[str] = ..., op: _Optional[_Union[Op, str]] = ..., raw: _Optional[_Union[DType, str]] = ..., vocabulary: _Optional[_Iterable[str]] = ..., buckets: _Optional[int] = ..., width: _Optional[int] = ..., default_number: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., in_history: _Optional[bool] = ...) -> None: ...
 
 class Schema(_message.Message):
-    __slots__ = ("item_id", "user", "context", "item", "actions", "history")
+    __slots__ = ("item_id", "user", "context", "item", "actions", "history", "event_times")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ITEM_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIMES_FIELD_NUMBER: _ClassVar[int]
     item_id: DType
     user: _containers.RepeatedCompositeFieldContainer[Column]
     context: _containers.RepeatedCompositeFieldContainer[Column]
     item: _containers.RepeatedCompositeFieldContainer[Column]
     actions: _containers.RepeatedScalarFieldContainer[str]
     history: HistoryWindow
-    def __init__(self, item_id: _Optional[_Union[DType, str]] = ..., user: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., context: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., item: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., actions: _Optional[_Iterable[str]] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ...) -> None: ...
+    event_times: bool
+    def __init__(self, item_id: _Optional[_Union[DType, str]] = ..., user: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., context: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., item: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., actions: _Optional[_Iterable[str]] = ..., history: _Optional[_Union[HistoryWindow, _Mapping]] = ..., event_times: _Optional[bool] = ...) -> None: ...
 
 class HistoryWindow(_message.Message):
     __slots__ = ("max_events", "step")
