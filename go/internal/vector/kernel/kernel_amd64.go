@@ -1,0 +1,34 @@
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+func detect() level {
+	switch {
+	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VNNI:
+		return avx512
+	case cpu.X86.HasAVX2:
+		return avx2
+	}
+	return plain
+}
+
+// The assembly of kernel_amd64.s. Pointers are to the first elements of the slices that the exported functions
+// have checked; groups, n and k are at least 1.
+
+//go:noescape
+func dots8VNNI(out *int32, codes *byte, query *int8, offset int32, groups int)
+
+//go:noescape
+func dots8WideVNNI(out *int32, codes *byte, queries *int8, offsets *int32, groups int)
+
+//go:noescape
+func dots8AVX2(out *int32, codes *byte, query *int8, offset int32, groups int)
+
+//go:noescape
+func maskAVX512(words *uint64, dots *int32, scales, limits *float32)
+
+//go:noescape
+func maskAVX2(words *uint64, dots *int32, scales, limits *float32)
+
+//go:noescape
+func dotsFloat32AVX2(out, rows, query *float32, n, k int)

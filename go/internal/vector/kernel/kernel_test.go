@@ -1,0 +1,201 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// levels runs a test with every set of instructions that this CPU has.
+func levels(t *testing.T, run func(t *testing.T)) {
+	best := current
+	defer func() { current = best }()
+	for l := plain; l <= best; l++ {
+		current = l
+		t.Run(Name(), run)
+	}
+}
+
+// tile8 is a tile of codes, and the same by row and dimension.
+func tile8(random *rand.Rand, groups int, code func() byte) (codes []byte, at func(row, d int) int32) {
+	codes = make([]byte, TileRows*4*groups)
+	for i := range codes {
+		codes[i] = code()
+	}
+	return codes, func(row, d int) int32 {
+		return int32(codes[((row/Lanes)*groups+d/4)*4*Lanes+(row%Lanes)*4+d%4])
+	}
+}
+
+func signed(random *rand.Rand, n int) []int8 {
+	query := make([]int8, n)
+	for i := range query {
+		query[i] = int8(random.IntN(256) - 128)
+	}
+	return query
+}
+
+func TestDots8(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(1, 2))
+		extreme := []byte{0, 1, 127, 128, 254, 255}
+		for groups := range 40 {
+			for name, code := range map[string]func() byte{
+				"random":  func() byte { return byte(random.IntN(256)) },
+				"extreme": func() byte { return extreme[random.IntN(len(extreme))] },
+				"largest": func() byte { return 255 },
+			} {
+				codes, at := tile8(random, groups, code)
+				query := signed(random, 4*groups)
+				if name == "largest" {
+					for i := range query {
+						query[i] = -128
+					}
+				}
+				offset := int32(random.Uint32()) >> 8
+				got := make([]int32, TileRows)
+				Dots8(got, codes, query, offset)
+				for row := range got {
+					want := offset
+					for d, q := range query {
+						want += at(row, d) * int32(q)
+					}
+					if got[row] != want {
+						t.Fatalf("%s, %d groups, row %d: %d, want %d", name, groups, row, got[row], want)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestWideIsEightTimesOne(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(3, 4))
+		for _, groups := range []int{0, 1, 2, 3, 16, 33} {
+			codes, _ := tile8(random, groups, func() byte { return byte(random.IntN(256)) })
+			queries := signed(random, 4*groups*Wide)
+			offsets := [Wide]int32{1, -2, 3, -4, 5, -6, 7, -8}
+			got, want := make([]int32, Wide*TileRows), make([]int32, Wide*TileRows)
+			Dots8Wide(got, codes, queries, &offsets)
+			each(want, queries, &offsets, func(out []int32, query []int8, offset int32) { dots8(out, codes, query, offset) })
+			if !slices.Equal(got, want) {
+				t.Fatalf("%d groups differ", groups)
+			}
+		}
+	})
+}
+
+func TestMask(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(5, 6))
+		inf, nan := float32(math.Inf(1)), float32(math.NaN())
+		for range 50 {
+			dots, scales, limits := make([]int32, TileRows), make([]float32, TileRows), make([]float32, TileWords)
+			for r := range dots {
+				dots[r], scales[r] = int32(random.IntN(41)-20), float32(random.IntN(4))/2 // many meet a limit exactly
+			}
+			for w := range limits {
+				limits[w] = []float32{-inf, inf, nan, 0, 5, -3, float32(random.IntN(20)), 1e-30}[random.IntN(8)]
+			}
+			dots[7], scales[8] = math.MinInt32, 3e38
+			got, want := make([]uint64, TileWords), make([]uint64, TileWords)
+			Mask(got, dots, scales, limits)
+			mask(want, dots, scales, limits)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%x, want %x", got, want)
+			}
+			for r := range dots {
+				if got[r/Word]>>(r%Word)&1 == 1 != (float32(dots[r])*scales[r] >= limits[r/Word]) {
+					t.Fatalf("row %d: %d * %v against %v", r, dots[r], scales[r], limits[r/Word])
+				}
+			}
+		}
+	})
+}
+
+// Same bits at every level, and near the sum in float64.
+func TestDotsFloat32(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(7, 8))
+		for _, k := range []int{0, 1, 5, 15, 16, 17, 32, 64, 100, 128, 768} {
+			const n = 37
+			rows, query := normal(random, n*k), normal(random, k)
+			got, want := make([]float32, n), make([]float32, n)
+			DotsFloat32(got, rows, query)
+			dotsFloat32(want, rows, query)
+			for i := range got {
+				if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+					t.Fatalf("k = %d, row %d: %v, plain Go %v", k, i, got[i], want[i])
+				}
+				var exact, size float64
+				for d, q := range query {
+					exact += float64(rows[i*k+d]) * float64(q)
+					size += math.Abs(float64(rows[i*k+d]) * float64(q))
+				}
+				if diff := math.Abs(float64(got[i]) - exact); diff > size*float64(k/Lanes+6)*0x1p-24 {
+					t.Fatalf("k = %d, row %d: %v is off by %g", k, i, got[i], diff)
+				}
+			}
+		}
+	})
+}
+
+func normal(random *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(random.NormFloat64())
+	}
+	return x
+}
+
+// Any bytes: the assembly of this CPU against plain Go.
+func FuzzDots8(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8}, uint8(3), int32(-7))
+	f.Add([]byte{255, 128, 255, 128, 0}, uint8(17), int32(math.MaxInt32))
+	f.Fuzz(func(t *testing.T, seed []byte, groups uint8, offset int32) {
+		n := 4 * int(groups%64)
+		codes, query := make([]byte, TileRows*n), make([]int8, n)
+		var key [32]byte
+		copy(key[:], seed)
+		random := rand.NewChaCha8(key)
+		_, _ = random.Read(codes)
+		for i := range query {
+			query[i] = int8(random.Uint64())
+			if i < len(seed) {
+				query[i] = int8(seed[i])
+			}
+		}
+		copy(codes, seed)
+		got, want := make([]int32, TileRows), make([]int32, TileRows)
+		Dots8(got, codes, query, offset)
+		dots8(want, codes, query, offset)
+		if !slices.Equal(got, want) {
+			t.Fatalf("seed %x, n %d, offset %d", binary.LittleEndian.AppendUint32(nil, uint32(offset)), n, offset)
+		}
+	})
+}
+
+func BenchmarkDots8(b *testing.B) {
+	random := rand.New(rand.NewPCG(1, 1))
+	codes, _ := tile8(random, 16, func() byte { return byte(random.IntN(256)) })
+	out, queries, offsets := make([]int32, Wide*TileRows), signed(random, 64*Wide), [Wide]int32{}
+	words, scales, limits := make([]uint64, TileWords), normal(random, TileRows), make([]float32, TileWords)
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			Dots8(out, codes, queries[:64], 1)
+		}
+	})
+	b.Run("eight", func(b *testing.B) {
+		for b.Loop() {
+			Dots8Wide(out, codes, queries, &offsets)
+		}
+	})
+	b.Run("mask", func(b *testing.B) {
+		for b.Loop() {
+			Mask(words, out, scales, limits)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+package kernel
+
+// The kernels in plain Go: the definition that the others are held against.
+
+func dots8(out []int32, codes []byte, query []int8, offset int32) {
+	groups := len(query) / 4
+	for block := range tileBlocks {
+		rows := (*[Lanes]int32)(out[block*Lanes:])
+		for r := range rows {
+			rows[r] = offset
+		}
+		for g := range groups {
+			code := (*[4 * Lanes]byte)(codes[(block*groups+g)*4*Lanes:])
+			q := (*[4]int8)(query[4*g:])
+			for r := range rows {
+				rows[r] += int32(code[4*r])*int32(q[0]) + int32(code[4*r+1])*int32(q[1]) +
+					int32(code[4*r+2])*int32(q[2]) + int32(code[4*r+3])*int32(q[3])
+			}
+		}
+	}
+}
+
+func mask(words []uint64, dots []int32, scales, limits []float32) {
+	for w := range words {
+		var word uint64
+		for r := range Word {
+			if float32(dots[w*Word+r])*scales[w*Word+r] >= limits[w] {
+				word |= 1 << r
+			}
+		}
+		words[w] = word
+	}
+}
+
+func dotsFloat32(out, rows, query []float32) {
+	k := len(query)
+	for i := range out {
+		row := rows[i*k : (i+1)*k]
+		var sums [Lanes]float32
+		for d, x := range row {
+			sums[d%Lanes] += float32(x * query[d]) // the conversion forbids a fused product and sum
+		}
+		for half := Lanes / 2; half > 0; half /= 2 {
+			for lane := range half {
+				sums[lane] += sums[lane+half]
+			}
+		}
+		out[i] = sums[0]
+	}
+}
