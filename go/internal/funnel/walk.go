@@ -103,7 +103,7 @@ func (w *walk) cached() bool {
 	if entry == nil {
 		return false
 	}
-	allowed := func(row int64) bool { return w.Allowed[row] }
+	allowed := func(row int64) bool { return w.Allowed.Has(row) }
 	if w.Query.Candidates != nil {
 		w.NewMarks()
 		for _, row := range w.Rows {

@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/rank"},
 	{"internal/bundle"},
 	{"internal/runtime"},
-	{"internal/batching", "internal/repository", "internal/feature"},
+	{"internal/batching", "internal/repository", "internal/feature", "internal/vector"},
 	{"internal/stage"},
 	{"internal/funnel"},
 	{"internal/rpc"},

@@ -3,6 +3,8 @@ package stage
 import (
 	"cmp"
 	"slices"
+
+	"github.com/shortlist-serving/shortlist/go/internal/vector"
 )
 
 // Scratch is the memory of one request, kept between requests so that a ranking of 1,000 candidates makes
@@ -21,6 +23,7 @@ type Scratch struct {
 	Vectors []float32 // [M,K] gathered retrieval vectors
 	Tokens  []float32 // [M,D] gathered ranker tokens
 	Spare   []float32
+	allowed vector.Bitmap
 	mask    []bool
 	stamps  []uint32 // stamps[row] == epoch: the row was marked
 	epoch   uint32
@@ -60,11 +63,17 @@ func (s *Scratch) Mark(row int64) bool {
 	return true
 }
 
-// Mask is a mask over the catalog, all set.
-func (s *Scratch) Mask(items int) []bool {
+// AllRows is the set of all rows of the catalog.
+func (s *Scratch) AllRows(items int) vector.Bitmap {
+	s.allowed = s.allowed.Fill(items)
+	return s.allowed
+}
+
+// Mask is a set of rows as the graphs take it, [I].
+func (s *Scratch) Mask(rows vector.Bitmap, items int) []bool {
 	mask := Resize(&s.mask, items)
-	for i := range mask {
-		mask[i] = true
+	for row := range mask {
+		mask[row] = rows.Has(int64(row))
 	}
 	return mask
 }

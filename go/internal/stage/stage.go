@@ -13,6 +13,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+	"github.com/shortlist-serving/shortlist/go/internal/vector"
 )
 
 // Reasons of degradations: the closed set of Degradation.reason.
@@ -79,7 +80,7 @@ type Request struct {
 	Pool    *batching.Pool
 	History *feature.History
 	Columns []runtime.Tensor // parallel to Plan.Encoder.ColumnNames
-	Allowed []bool           // [I]; nil when candidates were given
+	Allowed vector.Bitmap    // [I]; nil when candidates were given
 	Forced  []int64          // rows that pass every cut
 	Lists   []List           // what each source proposed, in the manifest's order
 	Dropped map[string]int

@@ -20,8 +20,9 @@ type coded struct {
 	length, residual, floor float32
 }
 
-// Limits of queries that the bound covers: beyond them fp32 could overflow, or t lose its digits.
+// Limits of what the bound covers: beyond them fp32 or int32 could overflow, or t lose its digits.
 const (
+	largestWidth  = 60_000
 	largestLength = 1e15 // of a row
 	smallestStep  = 1e-20
 	largestStep   = 1e15

@@ -35,7 +35,9 @@ func NewExact(vectors []float32, k, depth int) (*Exact, error) {
 	switch depth {
 	case Float32:
 	case Int8:
-		x.codes = encode8(vectors, k)
+		if k <= largestWidth {
+			x.codes = encode8(vectors, k)
+		}
 	default:
 		return nil, fmt.Errorf("an exact index has no codes of %d bits", depth)
 	}

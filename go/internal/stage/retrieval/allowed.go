@@ -9,10 +9,9 @@ import (
 // passing the column filters. It counts what it leaves out.
 func Allow(r *stage.Request, predicates []Predicate) {
 	q, catalog := r.Query, r.Plan.Catalog
-	r.Allowed = r.Mask(catalog.Len())
+	r.Allowed = r.AllRows(catalog.Len())
 	drop := func(row int64, reason string) {
-		if r.Allowed[row] {
-			r.Allowed[row] = false
+		if r.Allowed.Remove(row) {
 			r.Dropped[reason]++
 		}
 	}
@@ -24,15 +23,15 @@ func Allow(r *stage.Request, predicates []Predicate) {
 		}
 	}
 	if !q.Filters.KeepUnavailable && catalog.HasAvailability() {
-		for row := range r.Allowed {
+		for row := range catalog.Len() {
 			if !catalog.Available(int64(row), q.Time) {
 				drop(int64(row), rank.DropUnavailable)
 			}
 		}
 	}
 	if len(predicates) > 0 {
-		for row, allowed := range r.Allowed {
-			if allowed {
+		for row := range catalog.Len() {
+			if r.Allowed.Has(int64(row)) {
 				if reason := verdict(int64(row), predicates); reason != "" {
 					drop(int64(row), reason)
 				}

@@ -64,7 +64,7 @@ func (s *cooccurrence) Retrieve(_ context.Context, r *stage.Request) (stage.List
 	}
 	list := stage.List{Source: s.name, Rows: make([]int64, 0, len(sum.rows))}
 	for _, row := range sum.rows {
-		if r.Allowed[row] {
+		if r.Allowed.Has(row) {
 			list.Rows = append(list.Rows, row)
 		}
 	}

@@ -39,7 +39,7 @@ func (s *popular) Retrieve(_ context.Context, r *stage.Request) (stage.List, err
 		if len(list.Rows) == s.limit {
 			break
 		}
-		if r.Allowed[row] {
+		if r.Allowed.Has(row) {
 			list.Rows = append(list.Rows, row)
 			list.Scores = append(list.Scores, scores[i])
 		}

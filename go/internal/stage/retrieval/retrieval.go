@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
-	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
@@ -24,7 +23,7 @@ func New(s *repository.Snapshot) (*Retriever, error) {
 	retriever := &Retriever{}
 	var faults []error
 	for _, source := range s.Bundle.Manifest.GetFunnel().GetSources() {
-		made, err := newSource(source, s.Bundle)
+		made, err := newSource(source, s)
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -33,11 +32,12 @@ func New(s *repository.Snapshot) (*Retriever, error) {
 	return retriever, errors.Join(faults...)
 }
 
-func newSource(source *bundlev1.Source, b *bundle.Bundle) (stage.Source, error) {
+func newSource(source *bundlev1.Source, s *repository.Snapshot) (stage.Source, error) {
+	b := s.Bundle
 	table := b.Sources[source.GetName()]
 	switch source.GetKind() {
 	case bundlev1.SourceKind_TWO_TOWER:
-		return newTwoTower(source), nil
+		return newTwoTower(source, s)
 	case bundlev1.SourceKind_COOCCURRENCE:
 		return newCooccurrence(source, table, b.Catalog.Len())
 	case bundlev1.SourceKind_POPULAR:

@@ -11,7 +11,9 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
+	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/vector"
 )
 
 func text(s string) rank.Value         { return rank.Value{Kind: rank.KindText, Text: s} }
@@ -81,9 +83,9 @@ func request(t *testing.T, history []int64, banned ...int64) *stage.Request {
 		t.Fatal(err)
 	}
 	r := &stage.Request{Query: &rank.Query{}, Plan: &stage.Plan{Encoder: encoder, Catalog: b.Catalog},
-		History: &feature.History{Rows: history}, Allowed: slices.Repeat([]bool{true}, b.Catalog.Len())}
+		History: &feature.History{Rows: history}, Allowed: vector.Bitmap{}.Fill(b.Catalog.Len())}
 	for _, row := range banned {
-		r.Allowed[row] = false
+		r.Allowed.Remove(row)
 	}
 	return r
 }
@@ -137,7 +139,7 @@ func TestPopularPicksTheSegment(t *testing.T) {
 func TestSourcesWithoutTheirTableAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []bundlev1.SourceKind{bundlev1.SourceKind_COOCCURRENCE, bundlev1.SourceKind_POPULAR, 99} {
-		if _, err := newSource(&bundlev1.Source{Name: "none", Kind: kind}, ranktest.Bundle(t, ranktest.Options{})); err == nil {
+		if _, err := newSource(&bundlev1.Source{Name: "none", Kind: kind}, &repository.Snapshot{Bundle: ranktest.Bundle(t, ranktest.Options{})}); err == nil {
 			t.Errorf("kind %s was taken", kind)
 		}
 	}

@@ -200,6 +200,63 @@ func (SourceKind) EnumDescriptor() ([]byte, []int) {
 	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{2}
 }
 
+// IndexKind is how a TWO_TOWER source finds the best items. Every kind finds the same ones: they differ in speed and memory.
+type IndexKind int32
+
+const (
+	// The server's choice, by the size of the catalog and what its CPU can do.
+	IndexKind_INDEX_KIND_UNSPECIFIED IndexKind = 0
+	// The graph `index`.
+	IndexKind_INDEX_GRAPH IndexKind = 1
+	// A scan of the fp32 vectors.
+	IndexKind_INDEX_FLOAT32 IndexKind = 2
+	// A scan of 8-bit codes that the server makes of its vectors; what the error of the codes leaves open is scored in fp32.
+	IndexKind_INDEX_INT8 IndexKind = 3
+)
+
+// Enum value maps for IndexKind.
+var (
+	IndexKind_name = map[int32]string{
+		0: "INDEX_KIND_UNSPECIFIED",
+		1: "INDEX_GRAPH",
+		2: "INDEX_FLOAT32",
+		3: "INDEX_INT8",
+	}
+	IndexKind_value = map[string]int32{
+		"INDEX_KIND_UNSPECIFIED": 0,
+		"INDEX_GRAPH":            1,
+		"INDEX_FLOAT32":          2,
+		"INDEX_INT8":             3,
+	}
+)
+
+func (x IndexKind) Enum() *IndexKind {
+	p := new(IndexKind)
+	*p = x
+	return p
+}
+
+func (x IndexKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (IndexKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_shortlist_bundle_v1_manifest_proto_enumTypes[3].Descriptor()
+}
+
+func (IndexKind) Type() protoreflect.EnumType {
+	return &file_shortlist_bundle_v1_manifest_proto_enumTypes[3]
+}
+
+func (x IndexKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use IndexKind.Descriptor instead.
+func (IndexKind) EnumDescriptor() ([]byte, []int) {
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{3}
+}
+
 type Manifest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1. A reader refuses a version that it does not know.
@@ -1016,7 +1073,8 @@ type Source struct {
 	HistoryEvents uint32  `protobuf:"varint,5,opt,name=history_events,json=historyEvents,proto3" json:"history_events,omitempty"`
 	Decay         float64 `protobuf:"fixed64,6,opt,name=decay,proto3" json:"decay,omitempty"`
 	// POPULAR: user or context column whose value picks the list ("user.gender"); empty for one list.
-	Segment       string `protobuf:"bytes,7,opt,name=segment,proto3" json:"segment,omitempty"`
+	Segment       string    `protobuf:"bytes,7,opt,name=segment,proto3" json:"segment,omitempty"`
+	Index         IndexKind `protobuf:"varint,8,opt,name=index,proto3,enum=shortlist.bundle.v1.IndexKind" json:"index,omitempty"` // TWO_TOWER
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1098,6 +1156,13 @@ func (x *Source) GetSegment() string {
 		return x.Segment
 	}
 	return ""
+}
+
+func (x *Source) GetIndex() IndexKind {
+	if x != nil {
+		return x.Index
+	}
+	return IndexKind_INDEX_KIND_UNSPECIFIED
 }
 
 type Funnel struct {
@@ -1778,7 +1843,7 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\tTolerance\x12\x1a\n" +
 	"\babsolute\x18\x01 \x01(\x01R\babsolute\x12\x1a\n" +
 	"\brelative\x18\x02 \x01(\x01R\brelative\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xd2\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x88\x02\n" +
 	"\x06Source\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.shortlist.bundle.v1.SourceKindR\x04kind\x12\x14\n" +
@@ -1786,7 +1851,8 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12%\n" +
 	"\x0ehistory_events\x18\x05 \x01(\rR\rhistoryEvents\x12\x14\n" +
 	"\x05decay\x18\x06 \x01(\x01R\x05decay\x12\x18\n" +
-	"\asegment\x18\a \x01(\tR\asegment\"\xe1\x01\n" +
+	"\asegment\x18\a \x01(\tR\asegment\x124\n" +
+	"\x05index\x18\b \x01(\x0e2\x1e.shortlist.bundle.v1.IndexKindR\x05index\"\xe1\x01\n" +
 	"\x06Funnel\x125\n" +
 	"\asources\x18\x01 \x03(\v2\x1b.shortlist.bundle.v1.SourceR\asources\x12!\n" +
 	"\fprerank_keep\x18\x02 \x01(\rR\vprerankKeep\x12#\n" +
@@ -1858,7 +1924,13 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTWO_TOWER\x10\x01\x12\x10\n" +
 	"\fCOOCCURRENCE\x10\x02\x12\v\n" +
-	"\aPOPULAR\x10\x03BLZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1b\x06proto3"
+	"\aPOPULAR\x10\x03*[\n" +
+	"\tIndexKind\x12\x1a\n" +
+	"\x16INDEX_KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vINDEX_GRAPH\x10\x01\x12\x11\n" +
+	"\rINDEX_FLOAT32\x10\x02\x12\x0e\n" +
+	"\n" +
+	"INDEX_INT8\x10\x03BLZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1b\x06proto3"
 
 var (
 	file_shortlist_bundle_v1_manifest_proto_rawDescOnce sync.Once
@@ -1872,65 +1944,67 @@ func file_shortlist_bundle_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_shortlist_bundle_v1_manifest_proto_rawDescData
 }
 
-var file_shortlist_bundle_v1_manifest_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_shortlist_bundle_v1_manifest_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_shortlist_bundle_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_shortlist_bundle_v1_manifest_proto_goTypes = []any{
 	(DType)(0),            // 0: shortlist.bundle.v1.DType
 	(Op)(0),               // 1: shortlist.bundle.v1.Op
 	(SourceKind)(0),       // 2: shortlist.bundle.v1.SourceKind
-	(*Manifest)(nil),      // 3: shortlist.bundle.v1.Manifest
-	(*File)(nil),          // 4: shortlist.bundle.v1.File
-	(*Column)(nil),        // 5: shortlist.bundle.v1.Column
-	(*Schema)(nil),        // 6: shortlist.bundle.v1.Schema
-	(*HistoryWindow)(nil), // 7: shortlist.bundle.v1.HistoryWindow
-	(*TensorSpec)(nil),    // 8: shortlist.bundle.v1.TensorSpec
-	(*Graph)(nil),         // 9: shortlist.bundle.v1.Graph
-	(*Runtime)(nil),       // 10: shortlist.bundle.v1.Runtime
-	(*Tolerance)(nil),     // 11: shortlist.bundle.v1.Tolerance
-	(*Source)(nil),        // 12: shortlist.bundle.v1.Source
-	(*Funnel)(nil),        // 13: shortlist.bundle.v1.Funnel
-	(*Task)(nil),          // 14: shortlist.bundle.v1.Task
-	(*ValueFormula)(nil),  // 15: shortlist.bundle.v1.ValueFormula
-	(*ValueTerm)(nil),     // 16: shortlist.bundle.v1.ValueTerm
-	(*CrossColumn)(nil),   // 17: shortlist.bundle.v1.CrossColumn
-	(*Golden)(nil),        // 18: shortlist.bundle.v1.Golden
-	(*Lineage)(nil),       // 19: shortlist.bundle.v1.Lineage
-	(*Metric)(nil),        // 20: shortlist.bundle.v1.Metric
-	(*Gate)(nil),          // 21: shortlist.bundle.v1.Gate
+	(IndexKind)(0),        // 3: shortlist.bundle.v1.IndexKind
+	(*Manifest)(nil),      // 4: shortlist.bundle.v1.Manifest
+	(*File)(nil),          // 5: shortlist.bundle.v1.File
+	(*Column)(nil),        // 6: shortlist.bundle.v1.Column
+	(*Schema)(nil),        // 7: shortlist.bundle.v1.Schema
+	(*HistoryWindow)(nil), // 8: shortlist.bundle.v1.HistoryWindow
+	(*TensorSpec)(nil),    // 9: shortlist.bundle.v1.TensorSpec
+	(*Graph)(nil),         // 10: shortlist.bundle.v1.Graph
+	(*Runtime)(nil),       // 11: shortlist.bundle.v1.Runtime
+	(*Tolerance)(nil),     // 12: shortlist.bundle.v1.Tolerance
+	(*Source)(nil),        // 13: shortlist.bundle.v1.Source
+	(*Funnel)(nil),        // 14: shortlist.bundle.v1.Funnel
+	(*Task)(nil),          // 15: shortlist.bundle.v1.Task
+	(*ValueFormula)(nil),  // 16: shortlist.bundle.v1.ValueFormula
+	(*ValueTerm)(nil),     // 17: shortlist.bundle.v1.ValueTerm
+	(*CrossColumn)(nil),   // 18: shortlist.bundle.v1.CrossColumn
+	(*Golden)(nil),        // 19: shortlist.bundle.v1.Golden
+	(*Lineage)(nil),       // 20: shortlist.bundle.v1.Lineage
+	(*Metric)(nil),        // 21: shortlist.bundle.v1.Metric
+	(*Gate)(nil),          // 22: shortlist.bundle.v1.Gate
 }
 var file_shortlist_bundle_v1_manifest_proto_depIdxs = []int32{
-	4,  // 0: shortlist.bundle.v1.Manifest.files:type_name -> shortlist.bundle.v1.File
-	6,  // 1: shortlist.bundle.v1.Manifest.schema:type_name -> shortlist.bundle.v1.Schema
-	9,  // 2: shortlist.bundle.v1.Manifest.graphs:type_name -> shortlist.bundle.v1.Graph
-	10, // 3: shortlist.bundle.v1.Manifest.runtime:type_name -> shortlist.bundle.v1.Runtime
-	11, // 4: shortlist.bundle.v1.Manifest.tolerance:type_name -> shortlist.bundle.v1.Tolerance
-	13, // 5: shortlist.bundle.v1.Manifest.funnel:type_name -> shortlist.bundle.v1.Funnel
-	15, // 6: shortlist.bundle.v1.Manifest.value_formula:type_name -> shortlist.bundle.v1.ValueFormula
-	14, // 7: shortlist.bundle.v1.Manifest.tasks:type_name -> shortlist.bundle.v1.Task
-	17, // 8: shortlist.bundle.v1.Manifest.cross:type_name -> shortlist.bundle.v1.CrossColumn
-	18, // 9: shortlist.bundle.v1.Manifest.golden:type_name -> shortlist.bundle.v1.Golden
-	19, // 10: shortlist.bundle.v1.Manifest.lineage:type_name -> shortlist.bundle.v1.Lineage
-	20, // 11: shortlist.bundle.v1.Manifest.metrics:type_name -> shortlist.bundle.v1.Metric
-	21, // 12: shortlist.bundle.v1.Manifest.gates:type_name -> shortlist.bundle.v1.Gate
-	9,  // 13: shortlist.bundle.v1.Manifest.extra_graphs:type_name -> shortlist.bundle.v1.Graph
+	5,  // 0: shortlist.bundle.v1.Manifest.files:type_name -> shortlist.bundle.v1.File
+	7,  // 1: shortlist.bundle.v1.Manifest.schema:type_name -> shortlist.bundle.v1.Schema
+	10, // 2: shortlist.bundle.v1.Manifest.graphs:type_name -> shortlist.bundle.v1.Graph
+	11, // 3: shortlist.bundle.v1.Manifest.runtime:type_name -> shortlist.bundle.v1.Runtime
+	12, // 4: shortlist.bundle.v1.Manifest.tolerance:type_name -> shortlist.bundle.v1.Tolerance
+	14, // 5: shortlist.bundle.v1.Manifest.funnel:type_name -> shortlist.bundle.v1.Funnel
+	16, // 6: shortlist.bundle.v1.Manifest.value_formula:type_name -> shortlist.bundle.v1.ValueFormula
+	15, // 7: shortlist.bundle.v1.Manifest.tasks:type_name -> shortlist.bundle.v1.Task
+	18, // 8: shortlist.bundle.v1.Manifest.cross:type_name -> shortlist.bundle.v1.CrossColumn
+	19, // 9: shortlist.bundle.v1.Manifest.golden:type_name -> shortlist.bundle.v1.Golden
+	20, // 10: shortlist.bundle.v1.Manifest.lineage:type_name -> shortlist.bundle.v1.Lineage
+	21, // 11: shortlist.bundle.v1.Manifest.metrics:type_name -> shortlist.bundle.v1.Metric
+	22, // 12: shortlist.bundle.v1.Manifest.gates:type_name -> shortlist.bundle.v1.Gate
+	10, // 13: shortlist.bundle.v1.Manifest.extra_graphs:type_name -> shortlist.bundle.v1.Graph
 	1,  // 14: shortlist.bundle.v1.Column.op:type_name -> shortlist.bundle.v1.Op
 	0,  // 15: shortlist.bundle.v1.Column.raw:type_name -> shortlist.bundle.v1.DType
 	0,  // 16: shortlist.bundle.v1.Schema.item_id:type_name -> shortlist.bundle.v1.DType
-	5,  // 17: shortlist.bundle.v1.Schema.user:type_name -> shortlist.bundle.v1.Column
-	5,  // 18: shortlist.bundle.v1.Schema.context:type_name -> shortlist.bundle.v1.Column
-	5,  // 19: shortlist.bundle.v1.Schema.item:type_name -> shortlist.bundle.v1.Column
-	7,  // 20: shortlist.bundle.v1.Schema.history:type_name -> shortlist.bundle.v1.HistoryWindow
+	6,  // 17: shortlist.bundle.v1.Schema.user:type_name -> shortlist.bundle.v1.Column
+	6,  // 18: shortlist.bundle.v1.Schema.context:type_name -> shortlist.bundle.v1.Column
+	6,  // 19: shortlist.bundle.v1.Schema.item:type_name -> shortlist.bundle.v1.Column
+	8,  // 20: shortlist.bundle.v1.Schema.history:type_name -> shortlist.bundle.v1.HistoryWindow
 	0,  // 21: shortlist.bundle.v1.TensorSpec.dtype:type_name -> shortlist.bundle.v1.DType
-	8,  // 22: shortlist.bundle.v1.Graph.inputs:type_name -> shortlist.bundle.v1.TensorSpec
-	8,  // 23: shortlist.bundle.v1.Graph.outputs:type_name -> shortlist.bundle.v1.TensorSpec
+	9,  // 22: shortlist.bundle.v1.Graph.inputs:type_name -> shortlist.bundle.v1.TensorSpec
+	9,  // 23: shortlist.bundle.v1.Graph.outputs:type_name -> shortlist.bundle.v1.TensorSpec
 	2,  // 24: shortlist.bundle.v1.Source.kind:type_name -> shortlist.bundle.v1.SourceKind
-	12, // 25: shortlist.bundle.v1.Funnel.sources:type_name -> shortlist.bundle.v1.Source
-	16, // 26: shortlist.bundle.v1.ValueFormula.terms:type_name -> shortlist.bundle.v1.ValueTerm
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	3,  // 25: shortlist.bundle.v1.Source.index:type_name -> shortlist.bundle.v1.IndexKind
+	13, // 26: shortlist.bundle.v1.Funnel.sources:type_name -> shortlist.bundle.v1.Source
+	17, // 27: shortlist.bundle.v1.ValueFormula.terms:type_name -> shortlist.bundle.v1.ValueTerm
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_shortlist_bundle_v1_manifest_proto_init() }
@@ -1944,7 +2018,7 @@ func file_shortlist_bundle_v1_manifest_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shortlist_bundle_v1_manifest_proto_rawDesc), len(file_shortlist_bundle_v1_manifest_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,

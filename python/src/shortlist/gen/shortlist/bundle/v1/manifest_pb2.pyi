@@ -31,6 +31,13 @@ class SourceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TWO_TOWER: _ClassVar[SourceKind]
     COOCCURRENCE: _ClassVar[SourceKind]
     POPULAR: _ClassVar[SourceKind]
+
+class IndexKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INDEX_KIND_UNSPECIFIED: _ClassVar[IndexKind]
+    INDEX_GRAPH: _ClassVar[IndexKind]
+    INDEX_FLOAT32: _ClassVar[IndexKind]
+    INDEX_INT8: _ClassVar[IndexKind]
 DTYPE_UNSPECIFIED: DType
 INT64: DType
 FLOAT32: DType
@@ -47,6 +54,10 @@ SOURCE_KIND_UNSPECIFIED: SourceKind
 TWO_TOWER: SourceKind
 COOCCURRENCE: SourceKind
 POPULAR: SourceKind
+INDEX_KIND_UNSPECIFIED: IndexKind
+INDEX_GRAPH: IndexKind
+INDEX_FLOAT32: IndexKind
+INDEX_INT8: IndexKind
 
 class Manifest(_message.Message):
     __slots__ = ("format_version", "name", "release_id", "created_at", "digest", "files", "schema", "graphs", "runtime", "tolerance", "funnel", "value_formula", "tasks", "cross", "golden", "lineage", "metrics", "gates", "extra_graphs")
@@ -203,7 +214,7 @@ class Tolerance(_message.Message):
     def __init__(self, absolute: _Optional[float] = ..., relative: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("name", "kind", "limit", "path", "history_events", "decay", "segment")
+    __slots__ = ("name", "kind", "limit", "path", "history_events", "decay", "segment", "index")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +222,7 @@ class Source(_message.Message):
     HISTORY_EVENTS_FIELD_NUMBER: _ClassVar[int]
     DECAY_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: SourceKind
     limit: int
@@ -218,7 +230,8 @@ class Source(_message.Message):
     history_events: int
     decay: float
     segment: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[SourceKind, str]] = ..., limit: _Optional[int] = ..., path: _Optional[str] = ..., history_events: _Optional[int] = ..., decay: _Optional[float] = ..., segment: _Optional[str] = ...) -> None: ...
+    index: IndexKind
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[SourceKind, str]] = ..., limit: _Optional[int] = ..., path: _Optional[str] = ..., history_events: _Optional[int] = ..., decay: _Optional[float] = ..., segment: _Optional[str] = ..., index: _Optional[_Union[IndexKind, str]] = ...) -> None: ...
 
 class Funnel(_message.Message):
     __slots__ = ("sources", "prerank_keep", "default_limit", "max_limit", "max_candidates", "chunk")
