@@ -11,7 +11,7 @@ bench: build ## Service time against the graphs alone, and memory: a report in b
 bench-diagnosis: setup ## Does the diagnosis name what was planted? Ten minutes of CPU
 	@$(PY) bench/diagnosis.py
 
-bench-peers: build ## The same release behind other servers, side by side: make bench-peers [PEERS=--quick]
+bench-peers: build ## The same release behind other servers, side by side, 25 minutes: make bench-peers [PEERS=--quick]
 	@PYTHONPATH=bench $(PY) -m peers.run $(PEERS)
 
 # Triton's server without a container; apart from the project's packages, since it needs an older numpy.

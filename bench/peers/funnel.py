@@ -19,7 +19,7 @@ from shortlist.export.tables import Array, Counter, Floats, Ints, Neighbours, Po
 from shortlist.features import encode_value, segment_value, window_start
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
-from shortlist.schema import ACTION, LAST_ITEM
+from shortlist.schema import ACTION, LAST_ITEM, TIME
 
 Source = Callable[[Query, Ints, Array, Array], tuple[Ints, Floats]]  # query, kept rows, query vectors, allowed -> rows, scores
 
@@ -60,7 +60,7 @@ class PeerFunnel:
         rows = np.array([self._row_of.get(item, UNKNOWN) for item in query.history], dtype=np.int64)
         start = window_start(len(rows), self.content.schema.history_max_events, self.content.schema.history_step)
         kept = rows[start:]
-        inputs = self._inputs(query, kept, query.actions[start:])
+        inputs = self._inputs(query, kept, start)
         vectors = self.graphs.run("query_encoder", inputs)["query_vectors"]
         merged = self._retrieve(query, rows, kept, vectors) if query.candidates is None else self._given(query)
         clock.stage("retrieval", len(merged))
@@ -109,10 +109,12 @@ class PeerFunnel:
         for number, task in enumerate(self.content.schema.tasks):
             response.tasks.add(task=task, predictions=probability[final, number].tolist())
 
-    def _inputs(self, query: Query, kept: Ints, actions: list[int]) -> Tensors:
+    def _inputs(self, query: Query, kept: Ints, start: int) -> Tensors:
         events = kept if len(kept) else np.array([UNKNOWN])  # no history is one padding event of length 0
         inputs: Tensors = {name: table[events][None] for name, table in self._events.items()}
-        inputs[f"history_{ACTION}"] = np.array([actions or [0]], dtype=np.int64)
+        inputs[f"history_{ACTION}"] = np.array([query.actions[start:] or [0]], dtype=np.int64)
+        if self.content.schema.event_times:
+            inputs[f"history_{TIME}"] = np.array([query.times[start:] or [0]], dtype=np.int64)
         inputs["history_length"] = np.array([len(kept)], dtype=np.int64)
         for role, columns, raw in (("user", self.content.schema.user, query.user), ("context", self.content.schema.context, query.context)):
             for column in columns:

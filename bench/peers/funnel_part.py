@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 
+from peers.comparison import Comparison, of_searches
+from peers.curves import Curves, measure_curves
 from peers.load import hold
 from peers.parity import check
-from peers.search import Search, median, ratios
+from peers.search import Search
 from peers.servers import Served, python_peer, shortlistd
 from peers.settings import Settings
 from server import ROOT
+from shortlist.export.layout import current
+from shortlist.export.reader import read
 
 P99_MS = 100.0  # a page is waiting
 HISTORY = 200
@@ -28,8 +33,10 @@ class Trace:
 
 @dataclass(slots=True)
 class FunnelResult:
-    parity: int
+    parity: int  # answers compared
+    curves: Curves
     searches: dict[str, dict[str, Search]] = field(default_factory=dict)  # trace -> server -> search
+    comparisons: list[Comparison] = field(default_factory=list)
 
 
 def traces() -> list[Trace]:
@@ -47,8 +54,9 @@ def measure_funnel(settings: Settings) -> FunnelResult:
         logs = settings.scratch
         ours = stack.enter_context(shortlistd(settings.model, logs / "shortlistd.log", apart=settings.apart))
         peers = [stack.enter_context(python_peer(settings.model, name, logs / name, apart=settings.apart)) for name in ("ort", "torch")]
-        result = FunnelResult(check(ours, peers, settings.model))
-        print(f"parity: {result.parity} answers of {', '.join(peer.name for peer in peers)} equal shortlistd's", flush=True)
+        compared = check(ours, peers, settings.model)
+        print(f"parity: {compared} answers of {', '.join(peer.name for peer in peers)} equal shortlistd's", flush=True)
+        result = FunnelResult(compared, measure_curves([ours, *peers], read(current(settings.model)), settings.calls))
         for trace in traces():
             result.searches[trace.name] = searches = {served.name: search(served, trace, settings) for served in (ours, *peers)}
             for one in searches.values():
@@ -56,20 +64,15 @@ def measure_funnel(settings: Settings) -> FunnelResult:
             for _ in range(settings.rounds):
                 for one in searches.values():
                     one.round()
-            print_ratios(trace, searches, ours.name)
+            for peer in peers:
+                found = of_searches(trace.name, peer.name, searches[ours.name], searches[peer.name], trace.bars[peer.name])
+                result.comparisons.append(found)
+                print(found, flush=True)
     return result
 
 
 def search(served: Served, trace: Trace, settings: Settings) -> Search:
     flags = ["-bundle", str(settings.model), *trace.flags]
     out = settings.scratch / "load.json"
-    return Search(lambda rate: hold(served, flags, rate, settings.seconds, out), P99_MS, settings.tries)
-
-
-def print_ratios(trace: Trace, searches: dict[str, Search], ours: str) -> None:
-    for name, one in searches.items():
-        line = f"{trace.name}: {name}: {median(one.rounds):.1f}/s at p99 <= {P99_MS:g} ms"
-        if name != ours:
-            found = ratios(searches[ours], one)
-            line += f"; shortlistd is {median(found):.2f} times that ({min(found):.2f}..{max(found):.2f}), promised {trace.bars[name]:g}"
-        print(line, flush=True)
+    seeds = count(1)  # step k sends the same to every server, and nothing that step k - 1 sent: a cache must not know it
+    return Search(lambda rate: hold(served, flags, rate, settings.seconds, next(seeds), out), P99_MS, settings.tries)

@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from peers.engines import TorchEngine, nearest
 from peers.funnel import PeerFunnel, Rates, cooccurring, first_occurrences
-from shortlist.export.backends import Graphs, OrtGraphs
-from shortlist.export.compare import order_violation
+from shortlist.export.backends import Graphs, OrtGraphs, TorchGraphs
+from shortlist.export.compare import Tolerance, order_violation
+from shortlist.export.golden import item_list
 from shortlist.export.graphs import NOT_ALLOWED
 from shortlist.export.layout import current
 from shortlist.export.reader import Bundle, read
@@ -21,7 +22,7 @@ from shortlist.export.reference import ReferenceFunnel
 from shortlist.export.tables import Counter, Ragged
 from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 from shortlist.testing.requests import random_request
-from shortlist.testing.toy import toy_plan
+from shortlist.testing.toy import ToyConfig, ToyModelConfig, toy_plan
 
 TOY = Path(__file__).resolve().parents[2] / "models/toy"
 
@@ -37,17 +38,26 @@ def graphs(request: pytest.FixtureRequest, toy: Bundle) -> Graphs:
 
 
 def test_answers_are_those_of_the_reference(toy: Bundle, graphs: Graphs) -> None:
-    peer = PeerFunnel(toy.manifest.release_id, toy.content, graphs)
-    reference = ReferenceFunnel(toy.content, OrtGraphs(toy.graphs))
     rng = np.random.default_rng(5)
     requests = [*toy.golden, *(random_request(toy.content, rng, toy.golden[0].time) for _ in range(40))]
-    row_of = {item: row for row, item in enumerate(toy.content.catalog.ids)}
+    compare(PeerFunnel("id", toy.content, graphs), ReferenceFunnel(toy.content, OrtGraphs(toy.graphs)), requests)
+
+
+def test_event_times_reach_the_models() -> None:
+    plan = toy_plan(ToyConfig(model=ToyModelConfig(encoder="hstu", time_bias=True)))
+    graphs, rng = TorchEngine(plan.models), np.random.default_rng(6)
+    requests = [random_request(plan.content, rng, 1_700_000_000) for _ in range(20)]
+    compare(PeerFunnel("id", plan.content, graphs), ReferenceFunnel(plan.content, TorchGraphs(plan.models)), requests)
+
+
+def compare(peer: PeerFunnel, reference: ReferenceFunnel, requests: list[wire.RecommendRequest]) -> None:
+    row_of = {item: row for row, item in enumerate(reference.content.catalog.ids)}
     for number, request in enumerate(requests):
         want = reference.run(request)
         answer = peer.answer(wire.RecommendRequest.FromString(request.SerializeToString()))
-        rows = np.array([row_of[item] for item in (*answer.items.ints, *answer.items.strings)], dtype=np.int64)
+        rows = np.array([row_of[item] for item in item_list(answer.items)], dtype=np.int64)
         scores = np.array(answer.scores, dtype=np.float32)
-        assert order_violation(rows, scores, want["final_rows"], want["final_scores"], toy.tolerance) is None, f"request {number}"
+        assert order_violation(rows, scores, want["final_rows"], want["final_scores"], Tolerance()) is None, f"request {number}"
 
 
 def test_nearest_leaves_rows_that_are_not_allowed_to_the_end() -> None:

@@ -17,12 +17,12 @@ DEADLINE_MS = 1000
 FEWEST_CALLS = 120  # so that a p99 exists
 
 
-def hold(served: Served, flags: list[str], rate: float, seconds: float, out: Path) -> Step:
-    """`flags` say what is sent; arrivals are Poisson and repeat with the seed."""
+def hold(served: Served, flags: list[str], rate: float, seconds: float, seed: int, out: Path) -> Step:
+    """`flags` say what is sent; arrivals are Poisson. Calls and times repeat with the seed."""
     seconds = max(seconds, FEWEST_CALLS / rate)
     command = [*served.generator, str(BINARIES / "shortlist-load"), "-address", ",".join(served.addresses), *flags]
     command += ["-rate", f"{rate:.3f}", "-duration", f"{seconds:.2f}s", "-warmup", "0s", "-deadline", f"{DEADLINE_MS}ms"]
-    command += ["-connections", str(CONNECTIONS * len(served.addresses)), "-json", str(out)]
+    command += ["-seed", str(seed), "-connections", str(CONNECTIONS * len(served.addresses)), "-json", str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (0, VOID):
         sys.exit(f"bench-peers: shortlist-load failed on {served.name}:\n{done.stderr}")

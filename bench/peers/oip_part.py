@@ -11,9 +11,10 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2 as oip
 
+from peers.comparison import Comparison, of_searches
 from peers.oip_load import METHOD, OPTIONS, hold, write_payloads
 from peers.rank_ids import CANDIDATES, NAME
-from peers.search import Search, median, ratios
+from peers.search import Search
 from peers.servers import Served, shortlistd
 from peers.settings import Settings
 from peers.triton import require, triton
@@ -42,7 +43,8 @@ SIZES = (Size(1000, 100.0, 1.05), Size(100, 25.0, 1.25))
 
 @dataclass(slots=True)
 class OipResult:
-    searches: dict[int, dict[str, Search]] = field(default_factory=dict)  # candidates -> server -> search
+    searches: dict[str, dict[str, Search]] = field(default_factory=dict)  # what -> server -> search
+    comparisons: list[Comparison] = field(default_factory=list)
 
 
 def measure_oip(settings: Settings) -> OipResult | None:
@@ -63,13 +65,15 @@ def measure_oip(settings: Settings) -> OipResult | None:
             compare(ours, other, payloads, bundle)
             path = scratch / f"payloads-{size.candidates}"
             write_payloads(path, payloads)
-            result.searches[size.candidates] = searches = {served.name: search(served, path, size, settings) for served in (ours, other)}
+            what = f"rank_ids, {size.candidates:,} candidates"
+            result.searches[what] = searches = {served.name: search(served, path, size, settings) for served in (ours, other)}
             for one in searches.values():
                 one.start(100.0 if size.candidates >= 1000 else 400.0)
             for _ in range(settings.rounds):
                 for one in searches.values():
                     one.round()
-            print_ratio(size, searches[ours.name], searches[other.name])
+            result.comparisons.append(of_searches(what, "triton", searches[ours.name], searches[other.name], size.bar))
+            print(result.comparisons[-1], flush=True)
     return result
 
 
@@ -104,12 +108,3 @@ def compare(ours: Served, other: Served, payloads: list[bytes], bundle: Bundle) 
     for number, (got, want) in enumerate(zip(infer(other.addresses[0], payloads), infer(ours.addresses[0], payloads), strict=True)):
         if (fault := tensor_violation(got, want, bundle.tolerance)) is not None:
             sys.exit(f"bench-peers: Triton answers request {number} otherwise than shortlistd: logits {fault}")
-
-
-def print_ratio(size: Size, ours: Search, other: Search) -> None:
-    found = ratios(ours, other)
-    print(
-        f"rank_ids, {size.candidates} candidates: shortlistd {median(ours.rounds):.1f}/s, Triton {median(other.rounds):.1f}/s at p99 <= "
-        f"{size.p99:g} ms; {median(found):.2f} times ({min(found):.2f}..{max(found):.2f}), promised {size.bar:g}",
-        flush=True,
-    )

@@ -1,7 +1,7 @@
 """Measure shortlistd beside other servers: the same release, requests and machine, in one run.
 
 PYTHONPATH=bench python -m peers.run                  everything, a report in bench/reports; 25 minutes on two cores
-PYTHONPATH=bench python -m peers.run --quick          fewer and shorter rounds, no report; figures are no evidence
+PYTHONPATH=bench python -m peers.run --quick          fewer and shorter rounds, a report in .tmp/peers; no evidence
 PYTHONPATH=bench python -m peers.run --only funnel    one part
 """
 
@@ -12,15 +12,17 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from peers.funnel_part import measure_funnel
 from peers.oip_part import measure_oip
+from peers.page import facts, write
 from peers.rankers_part import measure_rankers
 from peers.settings import Settings
 from peers.triton import VENV
 from server import ROOT
 
-PARTS: dict[str, Callable[[Settings], object]] = {"funnel": measure_funnel, "oip": measure_oip, "rankers": measure_rankers}
+PARTS: dict[str, Callable[[Settings], Any]] = {"funnel": measure_funnel, "oip": measure_oip, "rankers": measure_rankers}
 
 
 def main() -> None:
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--models", type=Path, default=ROOT / ".tmp/bench", help="folder of the benchmark releases; they are made when missing"
     )
+    parser.add_argument("--reports", type=Path, default=ROOT / "bench/reports", help="folder of the report and its pictures")
     parser.add_argument("--triton", type=Path, default=VENV, help="virtual environment of Triton, which make bench-peers-setup makes")
     parser.add_argument(
         "--apart", action="store_true", help="the funnel's servers leave the last core to the generator, as those of the other parts do"
@@ -40,9 +43,12 @@ def main() -> None:
     settings = Settings.quick(*where) if args.quick else Settings(*where)
     settings.scratch.mkdir(parents=True, exist_ok=True)
     settings.release("bench")
-    for name, measure in PARTS.items():
-        if args.only in (None, name):
-            measure(settings)
+    known = facts(settings)
+    measured = {name: measure(settings) for name, measure in PARTS.items() if args.only in (None, name)}
+    results = {name: result for name, result in measured.items() if result is not None}
+    folder = settings.scratch if args.quick else args.reports
+    if results:
+        print(f"report: {write(folder, settings, known, results)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ several servers can take turns and drift of the machine falls on all of them.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -81,12 +80,3 @@ class Search:
     def rounds(self) -> list[float]:
         """What the rounds found, without the start."""
         return self.found[1:]
-
-
-def ratios(ours: Search, peer: Search) -> list[float]:
-    """Ours to the peer, round by round."""
-    return [a / b for a, b in zip(ours.rounds, peer.rounds, strict=True)]
-
-
-def median(values: list[float]) -> float:
-    return statistics.median(values)

@@ -9,7 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from peers.search import Measure, Search, Step, ratios
+from peers.comparison import of_searches
+from peers.search import Measure, Search, Step
 
 
 def server(knee: float) -> Measure:
@@ -54,5 +55,8 @@ def test_a_server_without_a_knee_is_an_error() -> None:
 
 def test_ratios_compare_round_by_round() -> None:
     ours, peer = Search(server(1), 1), Search(server(1), 1)
-    ours.found, peer.found = [1, 30, 40], [9, 10, 20]
-    assert ratios(ours, peer) == [3, 2]
+    ours.found, peer.found = [1, 30, 40, 50], [9, 10, 20, 10]  # the first only says where to begin
+    found = of_searches("what", "who", ours, peer, promised=3)
+    assert found.ratios == (3, 2, 5)
+    assert (found.ratio, found.ours, found.theirs, found.kept) == (3, 40, 10, True)
+    assert "3.00 times (2.00..5.00), promised 3: kept" in str(found)

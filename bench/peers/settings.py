@@ -18,11 +18,12 @@ class Settings:
     rounds: int = 5
     tries: int = 4  # rates of a round: 4 within a factor of 1.56 resolve 2.8%
     seconds: float = 4.0  # that a rate is held
+    calls: int = 30  # of each size in the curves of one call at a time
     scratch: Path = ROOT / ".tmp/peers"
 
     @classmethod
     def quick(cls, models: Path, triton: Path, apart: bool) -> Settings:
-        return cls(models, triton, apart, rounds=1, tries=2, seconds=1.5)
+        return cls(models, triton, apart, rounds=1, tries=2, seconds=1.5, calls=8)
 
     @property
     def model(self) -> Path:
