@@ -120,9 +120,15 @@ def method(settings: Settings, parity: int) -> Section:
         cores=server_cores(settings.apart),
         apart=server_cores(True),
         parity=parity,
-        words=" ".join(relative(word) for word in sys.argv[1:]),
+        words=" ".join(map(shown, sys.argv[1:])),
     )
     return Section("How", text.splitlines())
+
+
+def shown(word: str) -> str:
+    """A word of the command; a report names no folder of the machine."""
+    word = relative(word)
+    return f".../{Path(word).name}" if Path(word).is_absolute() else word
 
 
 def image(path: Path, text: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from peers.comparison import Comparison
 from peers.curves import Curve, Curves
@@ -66,8 +67,9 @@ def ratios(comparisons: Sequence[Comparison], path: Path) -> None:
 def throughput(searches: Mapping[str, Mapping[str, Search]], path: Path) -> None:
     """p99 and p50 at every rate that was held; the dashed line is the p99 that servers must keep."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(searches), 3.8), layout="constrained")
-        for axes, (what, servers) in zip(panels(figure, len(searches)), searches.items(), strict=True):
+        rows = -(-len(searches) // 2)
+        figure = Figure(figsize=(8.8, 3.6 * rows), layout="constrained")
+        for axes, (what, servers) in zip(panels(figure, len(searches), rows), searches.items(), strict=True):
             for name, one in servers.items():
                 steps = sorted(one.steps, key=lambda step: step.rate)
                 rates = [step.rate for step in steps]
@@ -75,13 +77,13 @@ def throughput(searches: Mapping[str, Mapping[str, Search]], path: Path) -> None
                 axes.plot(rates, [step.p50 for step in steps], "x", color=COLORS[name], markersize=4)
             axes.axhline(next(iter(servers.values())).bound, color=INK, linewidth=1, linestyle=(0, (5, 2)))
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            plain_ticks(axes.yaxis)
             axes.set_xlim(left=0)
             axes.set_xlabel("calls a second, offered")
             axes.set_ylabel("ms from the due time: o p99, x p50")
             axes.set_title(what)
             axes.grid()
-            axes.legend(fontsize=8, loc="upper left")
+            axes.legend(fontsize=8, loc="best")
         save(figure, path)
 
 
@@ -93,9 +95,8 @@ def sizes(curves: Curves, path: Path) -> None:
         lines(left, curves.candidates)
         left.set_xscale("log")
         left.set_yscale("log")
-        for axis in (left.xaxis, left.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(NullFormatter())
+        plain_ticks(left.xaxis, (1.0,))
+        plain_ticks(left.yaxis)
         left.set_xlabel("candidates (history of 200)")
         left.set_title("Latency against candidates")
         lines(right, curves.events)
@@ -136,8 +137,16 @@ def stages(costs: Mapping[str, Mapping[str, float]], path: Path) -> None:
         save(figure, path)
 
 
-def panels(figure: Figure, count: int) -> list[Axes]:
-    return [figure.add_subplot(1, count, place + 1) for place in range(count)]
+def plain_ticks(axis: Axis, within: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
+    """Ticks of a logarithmic axis as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=within))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def panels(figure: Figure, count: int, rows: int = 1) -> list[Axes]:
+    """Two beside each other in a row."""
+    return [figure.add_subplot(rows, 2, place + 1) for place in range(count)]
 
 
 def save(figure: Figure, path: Path) -> None:
