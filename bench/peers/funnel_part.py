@@ -8,27 +8,22 @@ from itertools import count
 
 from peers.comparison import Comparison, of_searches
 from peers.curves import Curves, measure_curves
-from peers.load import hold
+from peers.load import held_calls, hold
 from peers.parity import check
-from peers.search import Search
+from peers.search import Measure, Search, Step
 from peers.servers import Served, python_peer, shortlistd
+from peers.sessions import Sessions
 from peers.settings import Settings
-from server import ROOT
 from shortlist.export.layout import current
-from shortlist.export.reader import read
+from shortlist.export.reader import Bundle, read
 
 P99_MS = 100.0  # a page is waiting
 HISTORY = 200
-FIRST_RATE = 40.0
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What callers send. `bars` are the ratios promised against each engine."""
-
-    name: str
-    flags: tuple[str, ...]
-    bars: dict[str, float]
+FIRST_RATE = 40.0  # where the first search begins
+BARS = {  # promised against each peer
+    "every history new": {"python ort": 1.3, "python torch": 2.5},
+    "sessions": {"python ort": 3.0, "python torch": 6.0},
+}
 
 
 @dataclass(slots=True)
@@ -39,16 +34,6 @@ class FunnelResult:
     comparisons: list[Comparison] = field(default_factory=list)
 
 
-def traces() -> list[Trace]:
-    found = [Trace("every history new", ("-calls", "recommend", "-history", str(HISTORY)), {"python ort": 1.3, "python torch": 2.5})]
-    sessions = ROOT / "bench/scenarios/sessions.yaml"
-    if sessions.is_file():
-        found.append(Trace("sessions", ("-scenario", str(sessions)), {"python ort": 3.0, "python torch": 6.0}))
-    else:
-        print(f"skipped: users who come back; {sessions.relative_to(ROOT)} is missing", flush=True)
-    return found
-
-
 def measure_funnel(settings: Settings) -> FunnelResult:
     with ExitStack() as stack:
         logs = settings.scratch
@@ -56,23 +41,41 @@ def measure_funnel(settings: Settings) -> FunnelResult:
         peers = [stack.enter_context(python_peer(settings.model, name, logs / name, apart=settings.apart)) for name in ("ort", "torch")]
         compared = check(ours, peers, settings.model)
         print(f"parity: {compared} answers of {', '.join(peer.name for peer in peers)} equal shortlistd's", flush=True)
-        result = FunnelResult(compared, measure_curves([ours, *peers], read(current(settings.model)), settings.calls))
-        for trace in traces():
-            result.searches[trace.name] = searches = {served.name: search(served, trace, settings) for served in (ours, *peers)}
+        bundle = read(current(settings.model))
+        result = FunnelResult(compared, measure_curves([ours, *peers], bundle, settings.calls))
+        for trace, bars in BARS.items():
+            measures = {
+                served.name: fresh(served, settings) if trace == "every history new" else returning(served, bundle, settings)
+                for served in (ours, *peers)
+            }
+            result.searches[trace] = searches = {name: Search(one, P99_MS, settings.tries) for name, one in measures.items()}
             for one in searches.values():
                 one.start(FIRST_RATE)
             for _ in range(settings.rounds):
                 for one in searches.values():
                     one.round()
-            for peer in peers:
-                found = of_searches(trace.name, peer.name, searches[ours.name], searches[peer.name], trace.bars[peer.name])
+            for name, promised in bars.items():
+                found = of_searches(trace, name, searches[ours.name], searches[name], promised)
                 result.comparisons.append(found)
                 print(found, flush=True)
     return result
 
 
-def search(served: Served, trace: Trace, settings: Settings) -> Search:
-    flags = ["-bundle", str(settings.model), *trace.flags]
-    out = settings.scratch / "load.json"
-    seeds = count(1)  # step k sends the same to every server, and nothing that step k - 1 sent: a cache must not know it
-    return Search(lambda rate: hold(served, flags, rate, settings.seconds, next(seeds), out), P99_MS, settings.tries)
+def fresh(served: Served, settings: Settings) -> Measure:
+    """Every call has a history of its own. Step k sends the same to every server, and nothing that step k - 1 sent."""
+    flags = ["-bundle", str(settings.model), "-calls", "recommend", "-history", str(HISTORY)]
+    seeds = count(1)
+    return lambda rate: hold(served, flags, rate, settings.seconds, next(seeds), settings.scratch / "load.json")
+
+
+def returning(served: Served, bundle: Bundle, settings: Settings) -> Measure:
+    """Users come back and their histories have grown; every server meets the same stream."""
+    stream, trace, seeds = Sessions(bundle), settings.scratch / "sessions.jsonl", count(1)
+
+    def measure(rate: float) -> Step:
+        stream.write(trace, int(1.3 * held_calls(rate, settings.seconds)) + 50)  # more than Poisson arrivals will take
+        step = hold(served, ["-trace", str(trace), "-ordered"], rate, settings.seconds, next(seeds), settings.scratch / "load.json")
+        stream.take(step.due)
+        return step
+
+    return measure

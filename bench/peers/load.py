@@ -19,7 +19,7 @@ FEWEST_CALLS = 120  # so that a p99 exists
 
 def hold(served: Served, flags: list[str], rate: float, seconds: float, seed: int, out: Path) -> Step:
     """`flags` say what is sent; arrivals are Poisson. Calls and times repeat with the seed."""
-    seconds = max(seconds, FEWEST_CALLS / rate)
+    seconds = held_calls(rate, seconds) / rate
     command = [*served.generator, str(BINARIES / "shortlist-load"), "-address", ",".join(served.addresses), *flags]
     command += ["-rate", f"{rate:.3f}", "-duration", f"{seconds:.2f}s", "-warmup", "0s", "-deadline", f"{DEADLINE_MS}ms"]
     command += ["-seed", str(seed), "-connections", str(CONNECTIONS * len(served.addresses)), "-json", str(out)]
@@ -27,6 +27,11 @@ def hold(served: Served, flags: list[str], rate: float, seconds: float, seed: in
     if done.returncode not in (0, VOID):
         sys.exit(f"bench-peers: shortlist-load failed on {served.name}:\n{done.stderr}")
     return step_of(json.loads(out.read_text())["steps"][0], rate)
+
+
+def held_calls(rate: float, seconds: float) -> float:
+    """How many calls a step of `seconds` is to have."""
+    return max(FEWEST_CALLS, rate * seconds)
 
 
 def step_of(report: dict, rate: float) -> Step:

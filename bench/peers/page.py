@@ -12,11 +12,12 @@ from pathlib import Path
 from peers import plots
 from peers.comparison import Comparison
 from peers.curves import Curves
-from peers.funnel_part import P99_MS, FunnelResult
+from peers.funnel_part import HISTORY, P99_MS, FunnelResult
 from peers.oip_part import SIZES, OipResult
 from peers.rankers_part import RankersResult
 from peers.search import Search
 from peers.servers import server_cores
+from peers.sessions import CALLS, SESSIONS
 from peers.settings import Settings
 from report import Section, hardware_word, machine, relative, write_report
 
@@ -98,6 +99,8 @@ HOW = """\
   full and p99 stays within {funnel:g} ms for the funnel; for rank_ids, {oip}.
 - {rounds} rounds of {tries} rates; a rate is held for {seconds:g} s, or until 120 calls were due (200 of rank_ids). Servers take turns
   within a round, and ratios are medians over rounds.
+- "Every history new": Recommend calls with {history} events that no server saw before. "Sessions": {sessions} users who come back, about
+  {calls} calls each, whose histories grow by an event or two; the stream goes on over all rates, with pauses of seconds instead of minutes.
 - One machine, one run. The funnel's servers use {cores} core(s), those of rank_ids and of the rankers {apart}, and the generator of these
   the last. Requests run with one thread of ONNX Runtime or PyTorch each.
 - The Python peers (`bench/peers/serve.py`) are one grpc.aio process a core, numpy for features and tables; the generator spreads calls
@@ -120,6 +123,9 @@ def method(settings: Settings, parity: int) -> Section:
         cores=server_cores(settings.apart),
         apart=server_cores(True),
         parity=parity,
+        history=HISTORY,
+        sessions=SESSIONS,
+        calls=CALLS,
         words=" ".join(map(shown, sys.argv[1:])),
     )
     return Section("How", text.splitlines())

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 
 from peers.servers import Served
+from peers.sessions import Sessions
 from shortlist.export.compare import Tolerance, order_violation
 from shortlist.export.golden import item_list, set_items
 from shortlist.export.layout import current
@@ -22,7 +23,10 @@ MAX_MESSAGE = 64 << 20
 
 
 def requests(bundle: Bundle, fresh: int = 40, seed: int = 11) -> list[wire.RecommendRequest]:
-    """The golden requests with every edge of the contract, and warm-up requests with new histories of every length."""
+    """The golden requests with every edge of the contract, warm-up requests with new histories of every length, and a few sessions.
+
+    Sessions show that encodings which a server keeps and extends answer as those which are computed whole.
+    """
     rng = np.random.default_rng(seed)
     ids, window = bundle.content.catalog.ids, bundle.content.schema.history_max_events
     made = [wire.RecommendRequest.FromString(one.SerializeToString()) for one in (*bundle.golden, *bundle.warmup[:fresh])]
@@ -30,7 +34,7 @@ def requests(bundle: Bundle, fresh: int = 40, seed: int = 11) -> list[wire.Recom
         events = [ids[int(row)] for row in rng.integers(len(ids), size=int(rng.integers(0, window + 1)))]
         request.user.history.Clear()
         set_items(request.user.history.items, events)
-    return made
+    return made + Sessions(bundle, seed, live=3).ahead(fresh)
 
 
 def check(ours: Served, peers: list[Served], model: Path) -> int:

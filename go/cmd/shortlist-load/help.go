@@ -25,6 +25,7 @@ What is sent
   -candidates M|A..B    rank calls get so many different items. Default: as recorded
   -history N|A..B       every call gets a fresh history of so many events, which no cache can know. Default: as
                         recorded, and a replayed history is known to the server's cache after its first call
+  -ordered              requests in the order of the trace: a history that grows is sent as it grew. Default: shuffled
   -limit N              items wanted. Default: as recorded
   -seed N               order, shapes and arrival times (1)
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +64,7 @@ type Mix struct {
 	Candidates Range            // of Rank calls, drawn without repetition from the items
 	History    Range            // events, drawn from the items: a fresh history in every call, so no cache can help
 	Limit      int              // 0: as recorded
+	Ordered    bool             // requests in the order of the trace, as users sent them; else in a seeded order
 	Seed       uint64
 }
 
@@ -102,10 +104,13 @@ func NewGenerator(t *Trace, mix Mix) (*Generator, error) {
 		faults = append(faults, errors.New("the trace mixes integer and string item ids; record it from one release"))
 	}
 	g.order = rand.New(rand.NewPCG(mix.Seed, 0)).Perm(len(t.Requests))
+	if mix.Ordered {
+		slices.Sort(g.order)
+	}
 	return g, errors.Join(faults...)
 }
 
-// Call makes call i. Requests come in a seeded order, each once a round.
+// Call makes call i. Requests come in the order of the mix, each once a round.
 func (g *Generator) Call(i uint64) Call {
 	rng := rand.New(rand.NewPCG(g.mix.Seed, i+1))
 	recorded := g.trace.Requests[g.order[i%uint64(len(g.order))]]

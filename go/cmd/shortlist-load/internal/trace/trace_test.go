@@ -68,6 +68,16 @@ func TestRecordedRequestsAreReplayedAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestOrderedCallsFollowTheTrace(t *testing.T) {
+	tr := open(t, strings.Repeat(lines, 8))
+	g := generator(t, tr, Mix{Seed: 3, Ordered: true})
+	for i, want := range tr.Requests {
+		if got := g.Call(uint64(i)).Request; !proto.Equal(got, want) {
+			t.Errorf("call %d is %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestCallsFollowFromSeedAndNumber(t *testing.T) {
 	mix := Mix{Seed: 3, Candidates: Range{1, 4, true}, History: Range{0, 9, true}, Weights: map[Kind]float64{Rank: 1, Retrieve: 1}}
 	a, b := generator(t, open(t, lines), mix), generator(t, open(t, lines), mix)
