@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
 from peers.comparison import Comparison, of_searches
 from peers.curves import Curves, measure_curves
+from peers.engines import ENGINES
 from peers.load import held_calls, hold
 from peers.parity import check
 from peers.search import Measure, Search, Step
-from peers.servers import Served, python_peer, shortlistd
+from peers.servers import Served, python_peer, server_cores, shortlistd
 from peers.sessions import Sessions
 from peers.settings import Settings
 from shortlist.export.layout import current
@@ -30,6 +32,7 @@ BARS = {  # promised against each peer
 class FunnelResult:
     parity: int  # answers compared
     curves: Curves
+    layouts: dict[str, str]  # of the Python peers
     searches: dict[str, dict[str, Search]] = field(default_factory=dict)  # trace -> server -> search
     comparisons: list[Comparison] = field(default_factory=list)
 
@@ -38,11 +41,12 @@ def measure_funnel(settings: Settings) -> FunnelResult:
     with ExitStack() as stack:
         logs = settings.scratch
         ours = stack.enter_context(shortlistd(settings.model, logs / "shortlistd.log", apart=settings.apart))
-        peers = [stack.enter_context(python_peer(settings.model, name, logs / name, apart=settings.apart)) for name in ("ort", "torch")]
+        peers = [stack.enter_context(best_layout(name, settings)) for name in ENGINES]
         compared = check(ours, peers, settings.model)
         print(f"parity: {compared} answers of {', '.join(peer.name for peer in peers)} equal shortlistd's", flush=True)
         bundle = read(current(settings.model))
-        result = FunnelResult(compared, measure_curves([ours, *peers], bundle, settings.calls))
+        layouts = {peer.name: "processes" if len(peer.addresses) > 1 else "threads" for peer in peers}
+        result = FunnelResult(compared, measure_curves([ours, *peers], bundle, settings.calls), layouts)
         for trace, bars in BARS.items():
             measures = {
                 served.name: fresh(served, settings) if trace == "every history new" else returning(served, bundle, settings)
@@ -59,6 +63,23 @@ def measure_funnel(settings: Settings) -> FunnelResult:
                 result.comparisons.append(found)
                 print(found, flush=True)
     return result
+
+
+@contextmanager
+def best_layout(engine: str, settings: Settings) -> Iterator[Served]:
+    """A Python peer as processes or as threads, whichever answers more calls with new histories in time."""
+    found = {}
+    for threads in (False, True) if server_cores(settings.apart) > 1 else (False,):
+        with python_peer(settings.model, engine, settings.scratch / engine, apart=settings.apart, threads=threads) as served:
+            trial = Search(fresh(served, settings), P99_MS)
+            trial.start(FIRST_RATE)
+            found[threads] = trial.found[0]
+    best = max(found, key=lambda threads: found[threads])
+    if len(found) > 1:
+        text = ", ".join(f"{'threads' if threads else 'processes'} {rate:.1f}/s" for threads, rate in found.items())
+        print(f"python {engine}: {text}; {'threads' if best else 'processes'} it is", flush=True)
+    with python_peer(settings.model, engine, settings.scratch / engine, apart=settings.apart, threads=best) as served:
+        yield served
 
 
 def fresh(served: Served, settings: Settings) -> Measure:

@@ -50,12 +50,12 @@ def write(folder: Path, settings: Settings, known: list[tuple[str, str]], result
     if searches:
         plots.throughput(searches, picture("throughput"))
         sections.append(rates(searches, picture("throughput")))
-    funnel = results.get("funnel")
-    if isinstance(funnel, FunnelResult):
+    funnel = next((one for one in results.values() if isinstance(one, FunnelResult)), None)
+    if funnel is not None:
         plots.sizes(funnel.curves, picture("sizes"))
         plots.stages(funnel.curves.stages, picture("stages"))
         sections.append(one_at_a_time(funnel.curves, picture("sizes"), picture("stages")))
-    sections.append(method(settings, funnel.parity if isinstance(funnel, FunnelResult) else 0))
+    sections.append(method(settings, funnel))
     return write_report(folder, THEME, known, sections)
 
 
@@ -101,10 +101,11 @@ HOW = """\
   within a round, and ratios are medians over rounds.
 - "Every history new": Recommend calls with {history} events that no server saw before. "Sessions": {sessions} users who come back, about
   {calls} calls each, whose histories grow by an event or two; the stream goes on over all rates, with pauses of seconds instead of minutes.
-- One machine, one run. The funnel's servers use {cores} core(s), those of rank_ids and of the rankers {apart}, and the generator of these
-  the last. Requests run with one thread of ONNX Runtime or PyTorch each.
-- The Python peers (`bench/peers/serve.py`) are one grpc.aio process a core, numpy for features and tables; the generator spreads calls
-  evenly over processes. They keep no encodings between requests; shortlistd keeps what it keeps by default.
+- One machine, one run. The funnel's servers may use {cores} core(s){shared}; those of rank_ids and of the rankers {apart}, and their
+  generator the last. Runs of graphs have one thread of ONNX Runtime or PyTorch.
+- The Python peers (`bench/peers/serve.py`) are grpc.aio with numpy for features and tables: a process a core, over which the generator
+  spreads calls evenly, or one process with a thread a core, whichever answered more calls in time ({layouts}).
+  They keep no encodings between requests; shortlistd keeps what it keeps by default.
 - Before timing, {parity} answers of the peers equalled shortlistd's: order and scores under the tie rule and the release's tolerance. So
   did Triton's logits.
 - BST and TransAct run in shortlistd at the same width, layers and heads; their figure is CPU time of its process in a Rank call.
@@ -113,7 +114,7 @@ HOW = """\
 Command: `PYTHONPATH=bench python -m peers.run {words}` (`make bench-peers`)."""
 
 
-def method(settings: Settings, parity: int) -> Section:
+def method(settings: Settings, funnel: FunnelResult | None) -> Section:
     text = HOW.format(
         funnel=P99_MS,
         oip=", ".join(f"{size.p99:g} ms at {size.candidates:,} candidates" for size in SIZES),
@@ -121,8 +122,10 @@ def method(settings: Settings, parity: int) -> Section:
         tries=settings.tries,
         seconds=settings.seconds,
         cores=server_cores(settings.apart),
+        shared="" if settings.apart else ", the generator the same",
         apart=server_cores(True),
-        parity=parity,
+        parity=0 if funnel is None else funnel.parity,
+        layouts="not run" if funnel is None else ", ".join(f"{name} {kind}" for name, kind in funnel.layouts.items()),
         history=HISTORY,
         sessions=SESSIONS,
         calls=CALLS,

@@ -38,8 +38,8 @@ class Search:
 
     measure: Measure
     bound: float
-    tries: int = 4
-    width: float = 1.25
+    tries: int = 3
+    width: float = 1.2
     found: list[float] = field(default_factory=list)  # of every round
     steps: list[Step] = field(default_factory=list)
 

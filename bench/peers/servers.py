@@ -39,10 +39,11 @@ def shortlistd(model: Path, log: Path, *, apart: bool) -> Iterator[Served]:
 
 
 @contextmanager
-def python_peer(model: Path, engine: str, log: Path, *, apart: bool, threads: int = 1) -> Iterator[Served]:
-    """One process of `peers.serve` for each core that servers may use."""
+def python_peer(model: Path, engine: str, log: Path, *, apart: bool, threads: bool) -> Iterator[Served]:
+    """One process of `peers.serve` for each core that servers may use; with `threads` one process with a thread for each."""
     pin, generator = pins(apart)
-    ports = free_ports(server_cores(apart))
+    cores = server_cores(apart)
+    ports = free_ports(1 if threads else cores)
     environment = os.environ | {
         "PYTHONPATH": f"{ROOT / 'bench'}:{ROOT / 'python/src'}",
         "OMP_NUM_THREADS": "1",
@@ -53,7 +54,7 @@ def python_peer(model: Path, engine: str, log: Path, *, apart: bool, threads: in
         processes = []
         for port in ports:
             command = [*pin, sys.executable, "-W", "ignore", "-m", "peers.serve"]
-            command += ["--model", str(model), "--engine", engine, "--port", str(port), "--threads", str(threads)]
+            command += ["--model", str(model), "--engine", engine, "--port", str(port), "--threads", str(cores if threads else 1)]
             processes.append(stack.enter_context(process(command, log.with_suffix(f".{port}.log"), environment)))
         addresses = tuple(f"127.0.0.1:{port}" for port in ports)
         for address, one in zip(addresses, processes, strict=True):
