@@ -28,30 +28,55 @@ const (
 	largestStep   = 1e15
 )
 
-// encodeQuery codes q in 8 bits; false where the bound cannot be given and only fp32 can answer.
-func encodeQuery(c *coded, q []float32, width int) bool {
-	t := largest(q) / 127
+// encodeQuery codes q in 8 bits for a scan of c; false where the bound cannot be given and only fp32 can answer.
+func (c *codes) encodeQuery(out *coded, q []float32) bool {
+	x := make([]float64, c.width) // q as the codes see it: a rotation keeps every product
+	if c.signs != nil {
+		rotate(x, q, c.signs)
+	} else {
+		for d, v := range q {
+			x[d] = float64(v)
+		}
+	}
+	t := largest(x) / 127
 	if !(t >= smallestStep && t <= largestStep) {
 		return false
 	}
-	c.u = resize(c.u, width)
-	clear(c.u)
-	sum, squares, off := 0, 0.0, 0.0
-	for d, v := range q {
-		u := math.RoundToEven(float64(v) / t)
-		c.u[d] = int8(u)
+	out.u = resize(out.u, c.width)
+	sum, worst := 0, 0
+	for d, v := range x {
+		u := math.RoundToEven(v / t)
+		out.u[d] = int8(u)
 		sum += int(u)
-		squares += u * u
-		off += (float64(v) - t*u) * (float64(v) - t*u)
+		if math.Abs(v-t*u) > math.Abs(x[worst]-t*float64(out.u[worst])) {
+			worst = d
+		}
 	}
-	c.offset = -shift * int32(sum)
+	out.offset = -shift * int32(sum)
+	if c.bits == Int4 { // -7.5 times the sum must be whole: where that is odd, the worst rounded number is rounded to the other side
+		if sum%2 != 0 {
+			step := int8(1)
+			if x[worst] < t*float64(out.u[worst]) {
+				step = -1
+			}
+			out.u[worst] += step
+			sum += int(step)
+		}
+		out.offset = -15 * int32(sum/2)
+	}
+	squares, off := 0.0, 0.0
+	for d, v := range x {
+		u := float64(out.u[d])
+		squares += u * u
+		off += (v - t*u) * (v - t*u)
+	}
 	k := float64(len(q))
 	gamma := k * 0x1p-24 / (1 - k*0x1p-24)
 	u := math.Sqrt(squares)
 	const slack = 0x1p-20
-	c.length = up((math.Sqrt(off)+gamma*norm(q))/t + slack*u)
-	c.residual = up(u + slack*u)
-	c.floor = up(k*0x1p-149/t + 0x1p-140)
+	out.length = up((math.Sqrt(off)+gamma*norm(q))/t + slack*u)
+	out.residual = up(u + slack*u)
+	out.floor = up(k*0x1p-149/t + 0x1p-140)
 	return true
 }
 

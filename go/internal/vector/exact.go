@@ -23,21 +23,22 @@ type Exact struct {
 const (
 	Float32 = 32
 	Int8    = 8
+	Int4    = 4
 )
 
-// NewExact makes an exact index over vectors [I,K], which must not change afterwards. depth is Float32 or Int8: what
-// the scan reads; the result is the same.
+// NewExact makes an exact index over vectors [I,K], which must not change afterwards. depth is Float32, Int8 or Int4:
+// what the scan reads; the result is the same.
 func NewExact(vectors []float32, k, depth int) (*Exact, error) {
 	if k < 1 || len(vectors)%max(k, 1) != 0 || len(vectors)/max(k, 1) > math.MaxInt32 {
 		return nil, fmt.Errorf("%d numbers are not vectors of width %d, or too many", len(vectors), k)
 	}
 	x := &Exact{items: len(vectors) / k, width: k, vectors: vectors}
-	switch depth {
-	case Float32:
-	case Int8:
-		if k <= largestWidth {
-			x.codes = encode8(vectors, k)
-		}
+	switch {
+	case depth == Float32 || k > largestWidth && (depth == Int8 || depth == Int4):
+	case depth == Int8:
+		x.codes = encode8(vectors, k)
+	case depth == Int4:
+		x.codes = encode4(vectors, k)
 	default:
 		return nil, fmt.Errorf("an exact index has no codes of %d bits", depth)
 	}
@@ -103,7 +104,7 @@ func (x *Exact) Search(ctx context.Context, queries []Query, parts int, p Parall
 // plan decides how a query is answered: where few rows are allowed, their fp32 vectors are read sooner than all codes.
 func (x *Exact) plan(q Query) *job {
 	j := &job{Query: q}
-	j.exhaustive = x.codes == nil || q.Allowed.Count() < max(q.Limit, x.items/32) || !encodeQuery(&j.coded, q.Vector, x.codes.width)
+	j.exhaustive = x.codes == nil || q.Allowed.Count() < max(q.Limit, x.items/32) || !x.codes.encodeQuery(&j.coded, q.Vector)
 	return j
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
 )
 
-var depths = []int{Float32, Int8}
+var depths = []int{Float32, Int8, Int4}
 
 // brute is the oracle: all scores in fp32 and a full sort by the tie rule.
 func brute(vectors []float32, k int, q Query) Hits {
@@ -206,31 +206,45 @@ func TestBoundHolds(t *testing.T) {
 		r := rand.New(rand.NewPCG(13, 14))
 		for _, k := range []int{1, 7, 64, 300} {
 			vectors, query := draw(r, 700, k)
-			c := encode8(vectors, k)
-			var q coded
-			if !c.bounded() || !encodeQuery(&q, query, c.width) {
-				continue
-			}
-			out, score := make([]int32, kernel.TileRows), make([]float32, 1)
-			step := largest(query) / 127
-			worst := 0.0
-			for row := range 700 {
-				tile := row / kernel.TileRows
-				kernel.Dots8(out, c.packed[tile*kernel.TileRows*c.width:], q.u, q.offset)
-				coarse := float64(float32(out[row%kernel.TileRows]) * c.scale[row])
-				kernel.DotsFloat32(score, vectors[row*k:], query)
-				within := float64(q.within(c.length[row/64], c.residual[row/64]))
-				if off := math.Abs(float64(score[0])/step - coarse); off > within {
-					t.Fatalf("%s, k = %d, row %d: off by %g, bound %g", name, k, row, off, within)
-				} else {
-					worst = max(worst, off/within)
+			for _, c := range []*codes{encode8(vectors, k), encode4(vectors, k)} {
+				worst := worstOfBound(t, fmt.Sprintf("%s, k = %d, %d bits", name, k, c.bits), c, vectors, query)
+				if name == "normal" && k == 7 && worst < 0.2 {
+					t.Errorf("%d bits: errors reach only %.2f of the bound: it is too wide to be worth a scan, or not of these codes", c.bits, worst)
 				}
-			}
-			if name == "normal" && k == 7 && worst < 0.2 {
-				t.Errorf("errors reach only %.2f of the bound: it is too wide to be worth a scan, or not of these codes", worst)
 			}
 		}
 	}
+}
+
+// worstOfBound is the largest error as a share of its bound, 0 where there is none.
+func worstOfBound(t *testing.T, name string, c *codes, vectors, query []float32) float64 {
+	t.Helper()
+	var q coded
+	if !c.bounded() || !c.encodeQuery(&q, query) {
+		return 0
+	}
+	g := group{jobs: []*job{{coded: q}}}
+	g.interleave()
+	k, dots, score := len(query), make([]int32, kernel.TileRows), make([]float32, 1)
+	step := float64(largest(query)) / 127
+	if c.signs != nil {
+		rotated := make([]float64, c.width)
+		rotate(rotated, query, c.signs)
+		step = largest(rotated) / 127
+	}
+	worst := 0.0
+	for row := range len(vectors) / k {
+		g.dots(dots, c, row/kernel.TileRows)
+		coarse := float64(float32(dots[row%kernel.TileRows]) * c.scale[row])
+		kernel.DotsFloat32(score, vectors[row*k:], query)
+		within := float64(q.within(c.length[row/kernel.Word], c.residual[row/kernel.Word]))
+		off := math.Abs(float64(score[0])/step - coarse)
+		if off > within {
+			t.Fatalf("%s, row %d: off by %g, bound %g", name, row, off, within)
+		}
+		worst = max(worst, off/within)
+	}
+	return worst
 }
 
 func TestWhatCannotBeAnswered(t *testing.T) {

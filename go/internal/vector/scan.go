@@ -81,13 +81,17 @@ func (g *group) anyAllowed(tile int) bool {
 }
 
 func (g *group) dots(out []int32, c *codes, tile int) {
-	bytes := len(c.packed) / c.tiles
-	packed := c.packed[tile*bytes : (tile+1)*bytes]
-	if len(g.jobs) == 1 {
+	packed := c.packed[tile*c.tile : (tile+1)*c.tile]
+	switch alone := len(g.jobs) == 1; {
+	case c.bits == Int8 && alone:
 		kernel.Dots8(out, packed, g.queries, g.offsets[0])
-		return
+	case c.bits == Int8:
+		kernel.Dots8Wide(out, packed, g.queries, &g.offsets)
+	case alone:
+		kernel.Dots4(out, packed, g.queries, g.offsets[0])
+	default:
+		kernel.Dots4Wide(out, packed, g.queries, &g.offsets)
 	}
-	kernel.Dots8Wide(out, packed, g.queries, &g.offsets)
 }
 
 // collect keeps the rows of a tile whose upper bounds reach the bar of query i. dots are [TileRows].

@@ -1,4 +1,5 @@
 #include "textflag.h"
+#include "wide_amd64.h"
 
 // func dots8VNNI(out *int32, codes *byte, query *int8, offset int32, groups int)
 //
@@ -48,21 +49,6 @@ group:
 	JNZ blocks
 	VZEROUPPER
 	RET
-
-// One query's group against the two blocks in Z16 and Z17.
-#define PAIR(at, low, high) \
-	VPBROADCASTD at(AX), Z18 \
-	VPDPBUSD Z18, Z16, low   \
-	VPDPBUSD Z18, Z17, high
-
-// The sums of one query over two blocks; rows of queries are 4*TileRows bytes apart.
-#define STORE(at, low, high) \
-	VMOVDQU32 low, at(DI) \
-	VMOVDQU32 high, (at+64)(DI)
-
-#define LOAD(at, low, high) \
-	VPBROADCASTD at(CX), low \
-	VMOVDQA32 low, high
 
 // func dots8WideVNNI(out *int32, codes *byte, queries *int8, offsets *int32, groups int)
 //

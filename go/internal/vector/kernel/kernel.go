@@ -67,6 +67,26 @@ func Dots8Wide(out []int32, codes []byte, queries []int8, offsets *[Wide]int32) 
 	each(out, queries, offsets, func(out []int32, query []int8, offset int32) { Dots8(out, codes, query, offset) })
 }
 
+// Dots4 is Dots8 for 4-bit codes: len(query) is 8 * pairs, len(codes) TileRows * len(query) / 2. Without VNNI it is plain Go.
+func Dots4(out []int32, codes []byte, query []int8, offset int32) {
+	out, codes = out[:TileRows], codes[:TileRows*len(query)/2]
+	if current == avx512 && len(query) > 0 {
+		dots4VNNI(&out[0], &codes[0], &query[0], offset, len(query)/8)
+		return
+	}
+	dots4(out, codes, query, offset)
+}
+
+// Dots4Wide is Dots4 for the Wide interleaved queries: out is [Wide][TileRows].
+func Dots4Wide(out []int32, codes []byte, queries []int8, offsets *[Wide]int32) {
+	out, codes = out[:Wide*TileRows], codes[:TileRows*len(queries)/(2*Wide)]
+	if current == avx512 && len(queries) > 0 {
+		dots4WideVNNI(&out[0], &codes[0], &queries[0], &offsets[0], len(queries)/(8*Wide))
+		return
+	}
+	each(out, queries, offsets, func(out []int32, query []int8, offset int32) { Dots4(out, codes, query, offset) })
+}
+
 // each runs a kernel of one query for each of the interleaved ones.
 func each(out []int32, queries []int8, offsets *[Wide]int32, one func([]int32, []int8, int32)) {
 	query := make([]int8, len(queries)/Wide)

@@ -12,8 +12,8 @@ func detect() level {
 	return plain
 }
 
-// The assembly of kernel_amd64.s. Pointers are to the first elements of the slices that the exported functions
-// have checked; groups, n and k are at least 1.
+// The assembly of the .s files. Pointers are to the first elements of the slices that the exported functions
+// have checked; groups, pairs, n and k are at least 1.
 
 //go:noescape
 func dots8VNNI(out *int32, codes *byte, query *int8, offset int32, groups int)
@@ -23,6 +23,12 @@ func dots8WideVNNI(out *int32, codes *byte, queries *int8, offsets *int32, group
 
 //go:noescape
 func dots8AVX2(out *int32, codes *byte, query *int8, offset int32, groups int)
+
+//go:noescape
+func dots4VNNI(out *int32, codes *byte, query *int8, offset int32, pairs int)
+
+//go:noescape
+func dots4WideVNNI(out *int32, codes *byte, queries *int8, offsets *int32, pairs int)
 
 //go:noescape
 func maskAVX512(words *uint64, dots *int32, scales, limits *float32)

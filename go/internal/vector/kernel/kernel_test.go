@@ -71,6 +71,37 @@ func TestDots8(t *testing.T) {
 	})
 }
 
+func TestDots4(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(9, 10))
+		for pairs := range 20 {
+			codes, query := make([]byte, TileRows*4*pairs), signed(random, 8*pairs)
+			for i := range codes {
+				codes[i] = byte(random.IntN(256))
+			}
+			got := make([]int32, TileRows)
+			Dots4(got, codes, query, 77)
+			for row := range got {
+				want := int32(77)
+				for d, q := range query {
+					code := codes[((row/Lanes)*pairs+d/8)*4*Lanes+(row%Lanes)*4+d%4]
+					want += int32(code>>(d%8/4*4)&15) * int32(q)
+				}
+				if got[row] != want {
+					t.Fatalf("%d pairs, row %d: %d, want %d", pairs, row, got[row], want)
+				}
+			}
+			queries, offsets := signed(random, 8*pairs*Wide), [Wide]int32{1, -2, 3, -4, 5, -6, 7, -8}
+			wide, apart := make([]int32, Wide*TileRows), make([]int32, Wide*TileRows)
+			Dots4Wide(wide, codes, queries, &offsets)
+			each(apart, queries, &offsets, func(out []int32, query []int8, offset int32) { dots4(out, codes, query, offset) })
+			if !slices.Equal(wide, apart) {
+				t.Fatalf("%d pairs: eight queries differ from one by one", pairs)
+			}
+		}
+	})
+}
+
 func TestWideIsEightTimesOne(t *testing.T) {
 	levels(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 4))

@@ -20,6 +20,26 @@ func dots8(out []int32, codes []byte, query []int8, offset int32) {
 	}
 }
 
+func dots4(out []int32, codes []byte, query []int8, offset int32) {
+	pairs := len(query) / 8
+	for block := range tileBlocks {
+		rows := (*[Lanes]int32)(out[block*Lanes:])
+		for r := range rows {
+			rows[r] = offset
+		}
+		for p := range pairs {
+			code := (*[4 * Lanes]byte)(codes[(block*pairs+p)*4*Lanes:])
+			q := (*[8]int8)(query[8*p:])
+			for r := range rows {
+				for d := range 4 {
+					c := code[4*r+d]
+					rows[r] += int32(c&15)*int32(q[d]) + int32(c>>4)*int32(q[4+d])
+				}
+			}
+		}
+	}
+}
+
 func mask(words []uint64, dots []int32, scales, limits []float32) {
 	for w := range words {
 		var word uint64
