@@ -9,7 +9,7 @@ import (
 // Golden tensors that the index graph made hold for every other kind of index.
 func TestEveryIndexPassesTheSelfTest(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []bundlev1.IndexKind{bundlev1.IndexKind_INDEX_FLOAT32, bundlev1.IndexKind_INDEX_INT8} {
+	for _, kind := range []bundlev1.IndexKind{bundlev1.IndexKind_INDEX_FLOAT32, bundlev1.IndexKind_INDEX_INT8, bundlev1.IndexKind_INDEX_INT4} {
 		release := golden(t, nil)
 		edit := release.Edit
 		release.Edit = func(manifest *bundlev1.Manifest, files map[string][]byte) {

@@ -113,6 +113,7 @@ func TestIndexKinds(t *testing.T) {
 		{bundlev1.IndexKind_INDEX_GRAPH, scanFrom, true},
 		{bundlev1.IndexKind_INDEX_INT8, 10, false},
 		{bundlev1.IndexKind_INDEX_FLOAT32, 10, false},
+		{bundlev1.IndexKind_INDEX_INT4, 10, false},
 	} {
 		s := &repository.Snapshot{Dims: repository.Dims{I: test.items, K: 2}, RetrievalVectors: make([]float32, 2*test.items)}
 		source, err := newTwoTower(&bundlev1.Source{Name: "t", Index: test.kind, Limit: 5}, s)
@@ -140,7 +141,7 @@ func TestScanIndexFindsTheBestAllowed(t *testing.T) {
 		s.RetrievalVectors[2*row] = 1
 	}
 	r.Plan.Snapshot, r.Pool, r.Scratch = s, pool, &stage.Scratch{QueryVectors: []float32{2, 0, 0, 100}}
-	for _, kind := range []bundlev1.IndexKind{bundlev1.IndexKind_INDEX_FLOAT32, bundlev1.IndexKind_INDEX_INT8} {
+	for _, kind := range []bundlev1.IndexKind{bundlev1.IndexKind_INDEX_FLOAT32, bundlev1.IndexKind_INDEX_INT8, bundlev1.IndexKind_INDEX_INT4} {
 		source, err := newTwoTower(&bundlev1.Source{Name: "t", Index: kind, Limit: 3}, s)
 		if err != nil {
 			t.Fatal(err)

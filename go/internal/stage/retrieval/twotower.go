@@ -31,7 +31,9 @@ func newTwoTower(source *bundlev1.Source, s *repository.Snapshot) (stage.Source,
 			kind = bundlev1.IndexKind_INDEX_INT8
 		}
 	}
-	depths := map[bundlev1.IndexKind]int{bundlev1.IndexKind_INDEX_FLOAT32: vector.Float32, bundlev1.IndexKind_INDEX_INT8: vector.Int8}
+	depths := map[bundlev1.IndexKind]int{
+		bundlev1.IndexKind_INDEX_FLOAT32: vector.Float32, bundlev1.IndexKind_INDEX_INT8: vector.Int8, bundlev1.IndexKind_INDEX_INT4: vector.Int4,
+	}
 	switch depth, ok := depths[kind]; {
 	case kind == bundlev1.IndexKind_INDEX_GRAPH:
 		return &graphIndex{name: name, limit: limit}, nil

@@ -21,6 +21,7 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32, int8 (CPU) or fp16 (CUDA); refused unless it ranks as fp32 does.")] = "fp32",
     graph: Annotated[list[str] | None, typer.Option(help="Reduce this graph only. May be repeated.")] = None,
     vectors: Annotated[list[str] | None, typer.Option(help="Store retrieval vectors also as int8 or int4. May be repeated.")] = None,
+    index: Annotated[str, typer.Option(help="How servers search: graph, fp32, int8 or int4; their choice by default.")] = "",
     as_json: Json = False,
 ) -> None:
     """Export, prove and publish a release, and make it the current one.
@@ -44,6 +45,7 @@ def export(
         value=weights(value),
         precision=Precision(kind=precision, graphs=tuple(graph or ())),
         small_vectors=vectors or (),
+        index=index,
     )
     final = export_release(plan, models, override=override or ())
     if as_json:

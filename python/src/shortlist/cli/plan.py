@@ -21,6 +21,7 @@ def release_plan(
     value: Mapping[str, float] | None = None,
     precision: Precision | None = None,
     small_vectors: Sequence[str] = (),
+    index: str = "",
 ) -> ReleasePlan:
     """The plan of a run directory. `data` is a spec of `shortlist.data.load`; none: the run's own. `value` weighs tasks in the value
     formula; none: the first task alone, which evaluation ranks by.
@@ -30,6 +31,5 @@ def release_plan(
     run = load_run(folder)
     source = load_source(dataclasses.replace(run.config, data=data or run.config.data))
     formula = " + ".join(f"{weight!r}*{task}" for task, weight in (value or {}).items())
-    return plan_from_run(
-        run, source, ReleaseConfig(name=name, value=formula, precision=precision or Precision(), small_vectors=tuple(small_vectors))
-    )
+    config = ReleaseConfig(name=name, value=formula, precision=precision or Precision(), small_vectors=tuple(small_vectors), index=index)
+    return plan_from_run(run, source, config)

@@ -64,6 +64,16 @@ class TrainedData(Protocol):
     def digest(self) -> str: ...
 
 
+# All find the same items (docs/adr/0005): the graph, or scans of fp32 vectors, 8-bit codes or rotated 4-bit codes.
+INDEXES = {
+    "": pb.INDEX_KIND_UNSPECIFIED,
+    "graph": pb.INDEX_GRAPH,
+    "fp32": pb.INDEX_FLOAT32,
+    "int8": pb.INDEX_INT8,
+    "int4": pb.INDEX_INT4,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseConfig:
     """What a release adds to a run. Sizes of 0 are taken from the run's offline cascade.
@@ -86,6 +96,7 @@ class ReleaseConfig:
     retrieval_metric: str = "recall@100"
     precision: Precision = field(default_factory=Precision)
     small_vectors: tuple[str, ...] = ()
+    index: str = ""  # how servers search the two-tower's vectors, of INDEXES; empty: the server's choice
     golden_cases: int = 48
     warmup_requests: int = 300
 
@@ -93,6 +104,8 @@ class ReleaseConfig:
 def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | None = None) -> ReleasePlan:
     """Raises ConfigError when run and data do not belong together, or the run lacks the metric that the gates need."""
     config = config or ReleaseConfig()
+    if config.index not in INDEXES:
+        raise ConfigError(f"the index is {config.index!r}", fix=f"choose of {[name for name in INDEXES if name]}")
     record = run.record
     if record["data"]["digest"] != data.digest():
         raise ConfigError(
@@ -164,7 +177,12 @@ def _content(run: TrainedRun, data: TrainedData, schema: Schema, config: Release
         schema=schema,
         funnel=pb.Funnel(
             sources=[
-                pb.Source(name="two_tower", kind=pb.TWO_TOWER, limit=config.two_tower_limit or int(cascade["retrieve"])),
+                pb.Source(
+                    name="two_tower",
+                    kind=pb.TWO_TOWER,
+                    limit=config.two_tower_limit or int(cascade["retrieve"]),
+                    index=INDEXES[config.index],
+                ),
                 pb.Source(
                     name="cooccurrence",
                     kind=pb.COOCCURRENCE,

@@ -14,7 +14,7 @@ from shortlist.data.dataset import Split
 from shortlist.data.encode import encode
 from shortlist.errors import BundleError, ConfigError, GateError
 from shortlist.export import layout, release, writer
-from shortlist.export.from_run import plan_from_run, quality_gates, release_schema
+from shortlist.export.from_run import ReleaseConfig, plan_from_run, quality_gates, release_schema
 from shortlist.export.manifest import MANIFEST, read_manifest
 from shortlist.export.verify import verify
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
@@ -166,6 +166,10 @@ def test_a_plan_from_a_run(plan: release.ReleasePlan) -> None:
     assert (made.content.funnel.sources[0].limit, made.content.funnel.prerank_keep) == (30, 12)
     assert made.lineage.data_digest == "d1"
     assert len(made.metrics) == 16
+    assert made.content.funnel.sources[0].index == pb.INDEX_KIND_UNSPECIFIED
+    assert plan_from_run(run, data, ReleaseConfig(index="int8")).content.funnel.sources[0].index == pb.INDEX_INT8
+    with pytest.raises(ConfigError, match="'faiss'"):
+        plan_from_run(run, data, ReleaseConfig(index="faiss"))
     record["data"] = {"name": "toy", "digest": "d2"}
     with pytest.raises(ConfigError, match="digest"):
         plan_from_run(run, data)

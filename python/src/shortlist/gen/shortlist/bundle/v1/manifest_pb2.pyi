@@ -38,6 +38,7 @@ class IndexKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INDEX_GRAPH: _ClassVar[IndexKind]
     INDEX_FLOAT32: _ClassVar[IndexKind]
     INDEX_INT8: _ClassVar[IndexKind]
+    INDEX_INT4: _ClassVar[IndexKind]
 DTYPE_UNSPECIFIED: DType
 INT64: DType
 FLOAT32: DType
@@ -58,6 +59,7 @@ INDEX_KIND_UNSPECIFIED: IndexKind
 INDEX_GRAPH: IndexKind
 INDEX_FLOAT32: IndexKind
 INDEX_INT8: IndexKind
+INDEX_INT4: IndexKind
 
 class Manifest(_message.Message):
     __slots__ = ("format_version", "name", "release_id", "created_at", "digest", "files", "schema", "graphs", "runtime", "tolerance", "funnel", "value_formula", "tasks", "cross", "golden", "lineage", "metrics", "gates", "extra_graphs")
