@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 COMPLETE = 0.99  # of the calls that were due must be answered in full
 STEP = 1.5  # factor between rates while the knee is not bracketed
 MOST_STEPS = 14
+GOLDEN = 0.618  # multiples of it spread evenly
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,18 @@ class Search:
         self.found = [self.bisect(low, high, 2)]
 
     def round(self) -> float:
-        self.found.append(self.bisect(self.found[-1] / self.width, self.found[-1] * self.width, self.tries))
+        # Rounds try other rates each: the same ones again would say no more of a knee between two of them.
+        shift = self.width ** ((len(self.found) * GOLDEN % 1 - 0.5) * 2.0 ** (1 - self.tries))
+        centre = self.found[-1] * shift
+        self.found.append(self.bisect(centre / self.width, centre * self.width, self.tries))
         return self.found[-1]
 
     def bisect(self, low: float, high: float, tries: int) -> float:
-        """The highest rate that passed, or `low`, which is taken to pass; a knee outside of the bracket is followed by the next round."""
+        """Between the highest rate that passed and the lowest that did not; a knee outside of the bracket is followed by the next round."""
         for _ in range(tries):
             middle = (low * high) ** 0.5
             low, high = (middle, high) if self.passes(middle) else (low, middle)
-        return low
+        return (low * high) ** 0.5
 
     @property
     def rounds(self) -> list[float]:
