@@ -24,7 +24,7 @@ func TestDeviceErrors(t *testing.T) {
 		"bfc_arena.cc: Failed to allocate memory for requested buffer of size 4194304":                                 runtime.DeviceMemory,
 		"CUDA failure 9: invalid configuration argument ; GPU=0":                                                       0,
 		"indices element out of data bounds, idx=99 must be within the inclusive range [-5,4]":                         0,
-		"the size of the 700 failure domain": 0,
+		"the size of the 700 failure domain":                                                                           0,
 	} {
 		var device *runtime.DeviceError
 		cause := errors.New(text)

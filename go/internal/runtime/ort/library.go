@@ -67,6 +67,9 @@ func CUDALibraryDirs(library string) []string {
 	return found
 }
 
+// systemCUDADirs are where packages and images install CUDA; the Python environment goes before them.
+var systemCUDADirs = []string{"/usr/local/cuda/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"}
+
 // cudaLibraries in the order in which they need each other. The CUDA provider does not load without the
 // required ones; the others serve single operators.
 var cudaLibraries = []struct {
@@ -77,14 +80,16 @@ var cudaLibraries = []struct {
 	{"libcurand.so", true}, {"libcufft.so", false}, {"libcudnn.so", false},
 }
 
-// findCUDALibraries are the paths to load, in order. Those not found are left to the system's loader.
+// findCUDALibraries are the paths to load, in order: of each library the newest in the first folder that has
+// it. Those not found are left to the system's loader.
 func findCUDALibraries(dirs []string) (paths []string, missing []string) {
 	for _, library := range cudaLibraries {
 		var found []string
 		for _, dir := range dirs {
 			matches, err := filepath.Glob(filepath.Join(dir, library.name+"*"))
-			if err == nil {
-				found = append(found, matches...)
+			if err == nil && len(matches) > 0 {
+				found = matches
+				break
 			}
 		}
 		if len(found) == 0 {

@@ -28,10 +28,12 @@ type Options struct {
 	// Provider asked for: CPU (default) or CUDA. CUDA that cannot be had is a *ProviderError, never a silent CPU.
 	Provider string
 	// CUDALibraries are folders searched for the CUDA libraries, which are loaded by absolute path before
-	// the provider; nil means those of the Python environment that Library lies in.
+	// the provider; nil means those of the Python environment that Library lies in, then the system's.
 	CUDALibraries []string
 	// DeviceID of the GPU.
 	DeviceID int
+	// Placed is told where the nodes of each graph loaded for a GPU run; nil for nobody.
+	Placed func(graph string, placement Placement)
 }
 
 // ProviderError says that the execution provider asked for could not be had; the caller decides what to do.
@@ -82,10 +84,9 @@ func New(opts Options) (runtime.Runtime, error) {
 	if ort.IsInitialized() {
 		return nil, ErrStarted
 	}
+	var preload error
 	if opts.Provider == CUDA {
-		if err := preloadCUDA(opts); err != nil {
-			return nil, &ProviderError{Asked: CUDA, Cause: err}
-		}
+		preload = preloadCUDA(opts)
 	}
 	ort.SetSharedLibraryPath(opts.Library)
 	// Errors are returned; the library would also print each one, cancelled runs included.
@@ -97,7 +98,7 @@ func New(opts Options) (runtime.Runtime, error) {
 		r.options.drain()
 		err = errors.Join(err, ort.DestroyEnvironment())
 		if opts.Provider != CPU {
-			return nil, &ProviderError{Asked: opts.Provider, Cause: err}
+			return nil, &ProviderError{Asked: opts.Provider, Cause: errors.Join(err, preload)}
 		}
 		return nil, fmt.Errorf("probe ONNX Runtime: %w", err)
 	}
@@ -107,7 +108,7 @@ func New(opts Options) (runtime.Runtime, error) {
 // probe runs a product of matrices. A GPU may not pass it on to the CPU here, which real graphs may for
 // single nodes: so the provider obtained is the one asked for.
 func (r *ortRuntime) probe() error {
-	session, err := r.load("probe", probe, map[string]string{"session.disable_cpu_ep_fallback": strconv.Itoa(toInt(r.opts.Provider != CPU))})
+	session, err := r.load("probe", probe, r.opts.Provider, map[string]string{"session.disable_cpu_ep_fallback": strconv.Itoa(toInt(r.opts.Provider != CPU))})
 	if err != nil {
 		return err
 	}
@@ -124,16 +125,28 @@ func (r *ortRuntime) probe() error {
 
 // Load makes a session from the bytes of a graph; name is for messages only.
 func (r *ortRuntime) Load(name string, graph []byte) (runtime.Session, error) {
-	return r.load(name, graph, nil)
+	return r.load(name, graph, r.opts.Provider, nil)
 }
 
-func (r *ortRuntime) load(name string, graph []byte, config map[string]string) (runtime.Session, error) {
+func (r *ortRuntime) load(name string, graph []byte, provider string, config map[string]string) (runtime.Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, fmt.Errorf("load graph %q: the runtime is closed", name)
 	}
-	s, err := r.newSession(name, graph, config)
+	if provider == CUDA {
+		placement, err := r.placement(graph, provider)
+		if err == nil {
+			err = placement.check()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("load graph %q: %w", name, err)
+		}
+		if r.opts.Placed != nil {
+			r.opts.Placed(name, placement)
+		}
+	}
+	s, err := r.newSession(name, graph, provider, config)
 	if err != nil {
 		return nil, fmt.Errorf("load graph %q: %w", name, err)
 	}
@@ -144,7 +157,7 @@ func (r *ortRuntime) load(name string, graph []byte, config map[string]string) (
 // sessionOptions are tuned for many concurrent runs of variable shapes on few cores: no threads of ONNX
 // Runtime's own (the worker pool is the parallelism), no spinning, no memory plans, and no arena: it would
 // keep the peak of the shapes seen, and was no faster (perceptron of 6 layers, 64 to 3,000 rows).
-func (r *ortRuntime) sessionOptions(config map[string]string) (*ort.SessionOptions, error) {
+func (r *ortRuntime) sessionOptions(provider string, config map[string]string) (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -162,7 +175,7 @@ func (r *ortRuntime) sessionOptions(config map[string]string) (*ort.SessionOptio
 	for key, value := range config {
 		err = errors.Join(err, o.AddSessionConfigEntry(key, value))
 	}
-	if r.opts.Provider == CUDA {
+	if provider == CUDA {
 		err = errors.Join(err, appendCUDA(o, r.opts.DeviceID))
 	}
 	if err != nil {
@@ -171,7 +184,27 @@ func (r *ortRuntime) sessionOptions(config map[string]string) (*ort.SessionOptio
 	return o, nil
 }
 
-// Provider is the execution provider that sessions really got: New proved it.
+// OnCPU is the CPU side of a runtime with a GPU, for sessions that take over when the device fails. It is
+// closed with r; false where r has no GPU.
+func OnCPU(r runtime.Runtime) (runtime.Runtime, bool) {
+	whole, ok := r.(*ortRuntime)
+	if !ok || whole.opts.Provider == CPU {
+		return nil, false
+	}
+	return cpuSide{whole}, true
+}
+
+type cpuSide struct{ *ortRuntime }
+
+func (c cpuSide) Load(name string, graph []byte) (runtime.Session, error) {
+	return c.load(name, graph, CPU, nil)
+}
+
+func (cpuSide) Provider() string { return CPU }
+
+func (cpuSide) Close() error { return nil }
+
+// Provider is the execution provider that sessions really got: New proved it, and load proves each graph.
 func (r *ortRuntime) Provider() string { return r.opts.Provider }
 
 // Version is the version of the library.

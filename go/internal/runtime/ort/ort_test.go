@@ -132,19 +132,25 @@ func TestFindLibrary(t *testing.T) {
 
 func TestFindCUDALibraries(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, system := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(system, "libcudart.so.99"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"libcudart.so.12", "libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	paths, missing := findCUDALibraries([]string{dir})
+	paths, missing := findCUDALibraries([]string{dir, system})
 	var names []string
 	for _, path := range paths {
 		names = append(names, filepath.Base(path))
 	}
 	if got := strings.Join(names, " "); got != "libcudart.so.13 libcublasLt.so.13 libcublas.so.13" {
 		t.Errorf("found %s", got)
+	}
+	if len(paths) > 0 && filepath.Dir(paths[0]) != dir {
+		t.Errorf("%s was taken before the environment's", paths[0])
 	}
 	if len(missing) != 1 || missing[0] != "libcurand.so" {
 		t.Errorf("missing %v, want libcurand.so", missing)

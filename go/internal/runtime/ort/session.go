@@ -14,6 +14,7 @@ import (
 type session struct {
 	runtime *ortRuntime
 	name    string
+	onGPU   bool
 	inputs  []runtime.TensorSpec
 	outputs []runtime.TensorSpec
 	calls   sync.Pool // *call
@@ -22,7 +23,7 @@ type session struct {
 	session *ort.DynamicAdvancedSession
 }
 
-func (r *ortRuntime) newSession(name string, graph []byte, config map[string]string) (*session, error) {
+func (r *ortRuntime) newSession(name string, graph []byte, provider string, config map[string]string) (*session, error) {
 	if len(graph) == 0 {
 		return nil, errors.New("the graph has no bytes")
 	}
@@ -31,7 +32,7 @@ func (r *ortRuntime) newSession(name string, graph []byte, config map[string]str
 	if err != nil {
 		return nil, err
 	}
-	s := &session{runtime: r, name: name}
+	s := &session{runtime: r, name: name, onGPU: provider == CUDA}
 	if s.inputs, err = specsOf(inputs); err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (r *ortRuntime) newSession(name string, graph []byte, config map[string]str
 	if len(inputs) == 0 || len(outputs) == 0 {
 		return nil, errors.New("the graph has no inputs or no outputs")
 	}
-	options, err := r.sessionOptions(config)
+	options, err := r.sessionOptions(provider, config)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,11 @@ func (s *session) Run(ctx context.Context, inputs, outputs []runtime.Tensor) err
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
+	if s.onGPU {
+		err = deviceError(err)
+	}
+	var device *runtime.DeviceError
+	if ctx.Err() != nil && !errors.As(err, &device) { // a broken device must be known, also when nobody waits
 		return ctx.Err()
 	}
 	return fmt.Errorf("run graph %q: %w", s.name, err)
