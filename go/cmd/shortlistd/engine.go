@@ -24,6 +24,7 @@ import (
 // engine is everything that answers, without the doors.
 type engine struct {
 	runtime    runtime.Runtime
+	device     *device
 	repository *repository.Repository
 	gate       *batching.Gate
 	pool       *batching.Pool
@@ -38,12 +39,15 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{runtime: rt, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(cfg.Pool)}
+	d := newDevice(cfg, rt, logger)
+	e := &engine{runtime: rt, device: d, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(d.poolOptions(cfg.Pool))}
 	e.repository, err = repository.New(repository.Options{
-		Dir: cfg.Models, Runtime: rt, Prepare: funnel.Prepare, WatchInterval: cfg.WatchInterval, OnEvent: onEvent,
+		Dir: cfg.Models, Runtime: rt, Wrap: d.wrap, Prepare: funnel.Prepare, WatchInterval: cfg.WatchInterval, OnEvent: onEvent,
 		SelfTest: func(ctx context.Context, s *repository.Snapshot) error {
-			if err := e.replayer.SelfTest(ctx, s); err != nil {
-				return err
+			for _, ctx := range d.proofs(ctx) {
+				if err := e.replayer.SelfTest(ctx, s); err != nil {
+					return err
+				}
 			}
 			e.replayer.Warm(ctx, s)
 			return nil
@@ -53,7 +57,7 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 		e.pool.Close()
 		return nil, errors.Join(err, rt.Close())
 	}
-	e.funnel = funnel.New(cfg.Funnel, e.repository, e.gate, e.pool, store, servedLine(served), logger)
+	e.funnel = funnel.New(cfg.Funnel, releases{e.repository, d}, e.gate, e.pool, store, servedLine(served), logger)
 	e.replayer = funnel.NewReplayer(e.funnel, rpc.ParseRequest)
 	return e, nil
 }
@@ -87,6 +91,9 @@ func startRuntime(cfg config.Runtime, logger *slog.Logger) (runtime.Runtime, err
 	opts := ort.Options{Library: library, Provider: cfg.Provider, DeviceID: cfg.DeviceID}
 	if cfg.CUDALibraries != "" {
 		opts.CUDALibraries = strings.Split(cfg.CUDALibraries, ":")
+	}
+	opts.Placed = func(graph string, placement ort.Placement) {
+		logger.Info("placement", "graph", graph, "nodes", placement)
 	}
 	rt, err := ort.New(opts)
 	var absent *ort.ProviderError

@@ -42,6 +42,11 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 		return err
 	}
 	defer closeServed()
+	batches, err := telemetry.NewBatches(registry)
+	if err != nil {
+		return err
+	}
+	cfg.Batching.Observe = batches.Ran
 	e, err := newEngine(cfg, store, served, logger, func(event repository.Event) { onEvent(event, metrics, logger) })
 	if err != nil {
 		return err
@@ -51,13 +56,24 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	if err := registry.Register(newLoadCollector(e.gate, e.pool, e.funnel)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	if err := telemetry.WatchDevice(registry, e.device.quarantined, e.device.spareRuns); err != nil {
+		return err
+	}
 
 	cfg.RPC.Debug = cfg.Debug
 	servers := rpc.New(cfg.RPC, rpc.Deps{
 		Funnel: e.funnel, Replayer: e.replayer, Repository: e.repository, Gate: e.gate, Pool: e.pool, Runtime: e.runtime, Store: store,
 		Observer: metrics, Logger: logger, Version: buildVersion(),
 	})
-	listening, err := listen(ctx, cfg, servers, registry, e.repository, logger)
+	ready := func() error {
+		_, unpin, err := releases{e.repository, e.device}.Acquire()
+		if err == nil {
+			unpin()
+		}
+		return errors.Join(err, ctx.Err())
+	}
+	e.device.changed = func() { servers.SetServing(ready() == nil) }
+	listening, err := listen(ctx, cfg, servers, registry, ready, logger)
 	if err != nil {
 		return err
 	}
@@ -66,7 +82,7 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 		listening.stop(0, time.Second)
 		return fmt.Errorf("open %s: %w", cfg.Models, err)
 	}
-	servers.SetServing(true)
+	e.device.changed()
 	logger.Info("ready", "data", listening.addresses[0], "admin", listening.addresses[1], "metrics", listening.addresses[2])
 
 	watching, stopWatching := context.WithCancel(ctx)
@@ -122,7 +138,7 @@ type listening struct {
 	failed    chan error
 }
 
-func listen(ctx context.Context, cfg *config.Config, servers *rpc.Servers, gatherer prometheus.Gatherer, releases *repository.Repository,
+func listen(ctx context.Context, cfg *config.Config, servers *rpc.Servers, gatherer prometheus.Gatherer, ready func() error,
 	logger *slog.Logger) (*listening, error) {
 	var listeners [3]net.Listener
 	l := &listening{servers: servers, failed: make(chan error, 3)}
@@ -135,13 +151,6 @@ func listen(ctx context.Context, cfg *config.Config, servers *rpc.Servers, gathe
 			return nil, fmt.Errorf("listen on %s: %w; is another server running?", address, err)
 		}
 		listeners[i], l.addresses[i] = listener, listener.Addr().String()
-	}
-	ready := func() error {
-		_, unpin, err := releases.Acquire()
-		if err == nil {
-			unpin()
-		}
-		return errors.Join(err, ctx.Err())
 	}
 	l.http = telemetry.NewHTTPServer(cfg.Metrics.Address, gatherer, ready)
 	for i, server := range []*grpc.Server{servers.Data, servers.Admin} {

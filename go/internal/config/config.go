@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/batching/dispatch"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
@@ -29,6 +30,7 @@ type Config struct {
 	Runtime   Runtime
 	Gate      batching.GateOptions // zero fields take the defaults of the package
 	Pool      batching.PoolOptions
+	Batching  dispatch.Options
 	Funnel    funnel.Options
 	RPC       rpc.Options
 	Debug     rpc.DebugOptions
@@ -49,7 +51,8 @@ type Runtime struct {
 	Library string
 	// Provider is cpu or cuda. The default is cpu.
 	Provider string
-	// AllowCPU serves from the CPU where cuda was asked for and cannot be had; else that is an error. The default is false.
+	// AllowCPU serves from the CPU where cuda was asked for and cannot be had, or fails later; else that is an error.
+	// The default is false.
 	AllowCPU bool
 	// CUDALibraries are folders with the CUDA libraries, separated by colons.
 	CUDALibraries string
@@ -89,6 +92,7 @@ func (c *Config) EnsureDefaults() {
 	c.WatchInterval = 5 * time.Second
 	c.Store.MaxEvents = 2048
 	c.Drain = Drain{Delay: 500 * time.Millisecond, Limit: 30 * time.Second}
+	c.Batching.EnsureDefaults()
 	c.Funnel.EnsureDefaults()
 	c.RPC.EnsureDefaults()
 	c.Telemetry.EnsureDefaults()
@@ -129,7 +133,7 @@ func (c *Config) Validate() Faults {
 	}{
 		{"gate", c.Gate.Validate()},
 		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
-		{"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
+		{"batching", c.Batching.Validate()}, {"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
 	} {
 		for _, err := range part.faults {
 			name, problem, _ := strings.Cut(err.Error(), ": ")

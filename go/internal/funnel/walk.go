@@ -57,6 +57,7 @@ var details = map[string]string{
 	stage.ReasonDeadline:    "the deadline left no time for the stage",
 	stage.ReasonOverload:    "the worker queue was full",
 	stage.ReasonNonFinite:   "a graph gave NaN or infinity, so its scores were not used",
+	stage.ReasonDevice:      "the device that runs the graphs failed",
 	stage.ReasonStageFailed: "the stage failed; the server's log says why",
 }
 

@@ -29,6 +29,7 @@ const (
 var (
 	ErrDraining        = errors.New("the server is draining: retry on another replica")
 	ErrNoRelease       = errors.New("no release is active: load and activate one, or wait until the server is ready")
+	ErrNoDevice        = errors.New("the device that runs the graphs failed: retry on another replica")
 	ErrDebugNotAllowed = errors.New("debug needs authorisation: drop the debug block or send the debug token")
 	ErrUserNotFound    = errors.New("the store holds nothing of this user: append events first, or send the history inline")
 )
@@ -162,7 +163,7 @@ func ReasonOf(err error) string {
 		return ReasonReleaseRefused
 	case errors.Is(err, ErrDraining):
 		return ReasonDraining
-	case errors.Is(err, ErrNoRelease):
+	case errors.Is(err, ErrNoRelease), errors.Is(err, ErrNoDevice):
 		return ReasonNotReady
 	case errors.Is(err, ErrDebugNotAllowed):
 		return ReasonDebugNotAllowed

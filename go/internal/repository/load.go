@@ -35,18 +35,14 @@ func (r *Repository) loadSnapshot(ctx context.Context, id string) (*Snapshot, er
 func (r *Repository) prove(ctx context.Context, s *Snapshot) error {
 	s.Extra = map[string]runtime.Session{}
 	for _, graph := range slices.Concat(s.Bundle.Manifest.GetGraphs(), s.Bundle.Manifest.GetExtraGraphs()) {
-		session, err := r.opts.Runtime.Load(graph.GetName(), s.Bundle.Graphs[graph.GetName()])
+		session, err := r.loadGraph(s.Bundle, graph)
 		if err != nil {
-			return fmt.Errorf("%s: %w", graph.GetPath(), err)
+			return err
 		}
 		if slot := s.sessions()[graph.GetName()]; slot != nil {
 			*slot = session
 		} else {
 			s.Extra[graph.GetName()] = session
-		}
-		if err := errors.Join(checkSpecs(graph, "input", graph.GetInputs(), session.Inputs()),
-			checkSpecs(graph, "output", graph.GetOutputs(), session.Outputs())); err != nil {
-			return err
 		}
 	}
 	s.Bundle.Graphs = nil // the sessions hold what they need of them
@@ -68,6 +64,25 @@ func (r *Repository) prove(ctx context.Context, s *Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// loadGraph makes a session that fits the manifest, wrapped as the options say.
+func (r *Repository) loadGraph(b *bundle.Bundle, graph *bundlev1.Graph) (runtime.Session, error) {
+	session, err := r.opts.Runtime.Load(graph.GetName(), b.Graphs[graph.GetName()])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", graph.GetPath(), err)
+	}
+	if err := errors.Join(checkSpecs(graph, "input", graph.GetInputs(), session.Inputs()),
+		checkSpecs(graph, "output", graph.GetOutputs(), session.Outputs())); err != nil {
+		return nil, errors.Join(err, session.Close())
+	}
+	if r.opts.Wrap == nil {
+		return session, nil
+	}
+	if session, err = r.opts.Wrap(b, graph, session); err != nil {
+		return nil, fmt.Errorf("%s: %w", graph.GetPath(), err)
+	}
+	return session, nil
 }
 
 func (s *Snapshot) closeSessions() error {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
@@ -40,6 +41,9 @@ type Options struct {
 	// Dir is the model's folder, models/<name>.
 	Dir     string
 	Runtime runtime.Runtime
+	// Wrap stands between the stages and the session of a graph. It owns the session from then on, also when it
+	// fails. nil for nothing.
+	Wrap func(b *bundle.Bundle, graph *bundlev1.Graph, session runtime.Session) (runtime.Session, error)
 	// Prepare makes what the levels above keep per release (Snapshot.Prepared); nil for nothing.
 	Prepare func(ctx context.Context, s *Snapshot) (any, error)
 	// SelfTest must pass before a release is admitted; nil for none.

@@ -458,3 +458,33 @@ func TestSnapshotContents(t *testing.T) {
 		t.Error("the item vectors are not those of the encoder")
 	}
 }
+
+// A session that Wrap refused is Wrap's to close, and the release is refused.
+func TestWrapOwnsTheSessions(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the device is lost")
+	var fail atomic.Bool
+	var wrapped atomic.Int64
+	w := newWorld(t, func(o *repository.Options) {
+		o.Wrap = func(_ *bundle.Bundle, graph *bundlev1.Graph, session runtime.Session) (runtime.Session, error) {
+			if fail.Load() && graph.GetName() == bundle.Ranker {
+				return nil, errors.Join(broken, session.Close())
+			}
+			wrapped.Add(1)
+			return session, nil
+		}
+	})
+	good, bad := w.release(1), w.release(2)
+	if err := w.Load(t.Context(), good); err != nil || wrapped.Load() != int64(len(bundle.GraphNames)) {
+		t.Fatalf("%d sessions were wrapped, %v", wrapped.Load(), err)
+	}
+	open := w.runtime.OpenSessions()
+	fail.Store(true)
+	var refused *rank.ReleaseRefusedError
+	if err := w.Load(t.Context(), bad); !errors.As(err, &refused) || !errors.Is(err, broken) {
+		t.Errorf("err = %v, want a refusal that says why", err)
+	}
+	if now := w.runtime.OpenSessions(); now != open {
+		t.Errorf("%d sessions were left open", now-open)
+	}
+}

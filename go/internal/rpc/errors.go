@@ -63,6 +63,8 @@ func asStatus(err error) *status.Status {
 		return with(codes.FailedPrecondition, rank.ErrNoRelease.Error(), info)
 	case errors.Is(err, rank.ErrDraining):
 		return with(codes.Unavailable, rank.ErrDraining.Error(), info)
+	case errors.Is(err, rank.ErrNoDevice):
+		return with(codes.Unavailable, rank.ErrNoDevice.Error(), info)
 	case errors.Is(err, rank.ErrDebugNotAllowed):
 		return with(codes.PermissionDenied, rank.ErrDebugNotAllowed.Error(), info)
 	case errors.Is(err, rank.ErrUserNotFound):

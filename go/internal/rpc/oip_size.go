@@ -65,6 +65,10 @@ func (s *inferenceServer) asInferError(model string, err error) error {
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	var device *runtime.DeviceError
+	if errors.As(err, &device) {
+		return rank.ErrNoDevice
+	}
 	s.deps.Logger.Warn("a graph refused the inputs of a call", "model", model, "error", err)
 	var faults rank.Faults
 	faults.Add("inputs", rank.ReasonInvalidField, "the graph refused the values", "check that ids and lengths are within their tables")

@@ -23,6 +23,7 @@ const (
 	ReasonStageFailed   = "stage_failed"
 	ReasonOverload      = "overload"
 	ReasonNonFinite     = "non_finite_score"
+	ReasonDevice        = "device_failed"
 	ReasonUnknownUser   = "unknown_user"
 	ReasonStoreFailed   = "store_failed"
 	ReasonStoredInvalid = "stored_user_invalid"
@@ -33,7 +34,7 @@ const (
 
 // Reasons lists the closed set.
 var Reasons = []string{
-	ReasonDeadline, ReasonSourceFailed, ReasonStageFailed, ReasonOverload, ReasonNonFinite, ReasonUnknownUser, ReasonStoreFailed,
+	ReasonDeadline, ReasonSourceFailed, ReasonStageFailed, ReasonOverload, ReasonNonFinite, ReasonDevice, ReasonUnknownUser, ReasonStoreFailed,
 	ReasonStoredInvalid, ReasonEmpty, ReasonForced, ReasonSampled,
 }
 
@@ -44,6 +45,7 @@ var ErrNonFinite = errors.New("the graph gave a score that is NaN or infinite")
 func ReasonOf(err error) string {
 	var late *rank.DeadlineError
 	var full *rank.OverloadedError
+	var device *runtime.DeviceError
 	switch {
 	case errors.As(err, &late), errors.Is(err, context.DeadlineExceeded):
 		return ReasonDeadline
@@ -51,6 +53,8 @@ func ReasonOf(err error) string {
 		return ReasonOverload
 	case errors.Is(err, ErrNonFinite):
 		return ReasonNonFinite
+	case errors.As(err, &device):
+		return ReasonDevice
 	}
 	return ReasonStageFailed
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/shortlist-serving/shortlist/go/internal/batching/dispatch"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 )
 
@@ -64,6 +65,29 @@ func TestMetricsHaveClosedLabels(t *testing.T) {
 	}
 	if _, err := NewMetrics(registry, nil); err == nil {
 		t.Error("the same registry took the metrics twice")
+	}
+}
+
+func TestBatchesAndDeviceAreShown(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	batches, err := NewBatches(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := WatchDevice(registry, func() float64 { return 2 }, func() float64 { return 7 }); err != nil {
+		t.Fatal(err)
+	}
+	batches.Ran(dispatch.Run{Graph: "ranker", Calls: 3, Used: 75, Cells: 100})
+	_, text := page(t, NewHTTPServer("", registry, nil).Handler, "/metrics")
+	for _, want := range []string{
+		`shortlist_batch_calls_bucket{graph="ranker",le="2"} 0`, `shortlist_batch_calls_bucket{graph="ranker",le="4"} 1`,
+		`shortlist_batch_cells_total{graph="ranker",kind="used"} 75`, `shortlist_batch_cells_total{graph="ranker",kind="padding"} 25`,
+		"shortlist_device_quarantined 2", "shortlist_device_spare_runs_total 7",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
@@ -47,10 +48,17 @@ type batch struct {
 	live   int // guarded by Session.mu: callers that have not left
 }
 
-// New puts a dispatcher before a session. A graph whose calls cannot share runs (item_encoder and index: not
-// all their tensors have a batch axis) is returned as it is. zero options take the defaults.
+// shared are the graphs whose laws let calls share runs: padding and batch mates change nothing in them. Extra
+// graphs of a release promise no such thing; item_encoder and index have no batch axis on all tensors.
+var shared = []string{bundle.QueryEncoder, bundle.Preranker, bundle.HistoryEncoder, bundle.Ranker}
+
+// New puts a dispatcher before a session. A graph whose calls cannot share runs is returned as it is. Zero
+// options take the defaults.
 func New(graph *bundlev1.Graph, session runtime.Session, limits Limits, opts Options) runtime.Session {
 	opts.EnsureDefaults()
+	if !slices.Contains(shared, graph.GetName()) {
+		return session
+	}
 	l, ok := newLayout(graph, session, limits, opts)
 	if !ok {
 		return session
@@ -61,7 +69,7 @@ func New(graph *bundlev1.Graph, session runtime.Session, limits Limits, opts Opt
 	}
 	s.wake.L = &s.mu
 	var dispatchers sync.WaitGroup
-	for range opts.Runs {
+	for range max(opts.Runs, 1) {
 		dispatchers.Go(s.dispatch)
 	}
 	go func() {

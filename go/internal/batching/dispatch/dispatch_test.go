@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
@@ -74,7 +77,7 @@ func TestCallsShareRunsAndGetTheirOwnAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, rt := newFake(t, nil)
 		random := rand.New(rand.NewPCG(3, 4))
-		for _, name := range packable {
+		for _, name := range shared {
 			direct := release.session(name)
 			rt.Inject(name, fake.Fault{Delay: busy})
 			var calls, runs int
@@ -104,7 +107,7 @@ func TestCallsShareRunsAndGetTheirOwnAnswers(t *testing.T) {
 	})
 }
 
-func TestGraphsWithoutABatchAxisStayAsTheyAre(t *testing.T) {
+func TestGraphsWithoutTheLawsStayAsTheyAre(t *testing.T) {
 	t.Parallel()
 	release, _ := newFake(t, nil)
 	for _, name := range []string{bundle.ItemEncoder, bundle.Index} {
@@ -112,6 +115,12 @@ func TestGraphsWithoutABatchAxisStayAsTheyAre(t *testing.T) {
 		if New(release.graphOf(name), session, LimitsOf(release.manifest), Options{}) != session {
 			t.Errorf("%s got a dispatcher", name)
 		}
+	}
+	extra := proto.Clone(release.graphOf(bundle.Ranker)).(*bundlev1.Graph)
+	extra.Name = "somebody_elses"
+	session := release.session(bundle.Ranker)
+	if New(extra, session, LimitsOf(release.manifest), Options{}) != session {
+		t.Error("a graph that promises no laws got a dispatcher")
 	}
 }
 

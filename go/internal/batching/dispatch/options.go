@@ -26,8 +26,8 @@ type Options struct {
 	MaxPadding float64
 	// MinBucket is the smallest bucket of an axis: what is smaller costs a GPU the same. The default is 16.
 	MinBucket int
-	// Runs is how many runs of one graph may be in flight. The default is 1, which is right for a GPU: it
-	// serialises the runs of a session anyway, and calls that wait fill the next batch.
+	// Runs is how many runs of one graph may be in flight. The default, 0, is 1 on a GPU, which serialises the
+	// runs of a session anyway, so that calls that wait fill the next batch; and one a core on a CPU.
 	Runs int
 	// HangTimeout is the longest run: one that takes longer counts as a hung device. The default is 30s.
 	HangTimeout time.Duration
@@ -58,9 +58,6 @@ func (o *Options) EnsureDefaults() {
 	if o.MinBucket == 0 {
 		o.MinBucket = 16
 	}
-	if o.Runs == 0 {
-		o.Runs = 1
-	}
 	if o.HangTimeout == 0 {
 		o.HangTimeout = 30 * time.Second
 	}
@@ -73,11 +70,11 @@ func (o *Options) Validate() []error {
 		faults = append(faults, fmt.Errorf("mode: %q is none of auto, on, off", o.Mode))
 	}
 	for _, f := range []struct {
-		name       string
-		value, max int
-	}{{"max_batch", o.MaxBatch, 1024}, {"min_bucket", o.MinBucket, 4096}, {"runs", o.Runs, 1024}} {
-		if f.value < 1 || f.value > f.max {
-			faults = append(faults, fmt.Errorf("%s: %d is not in 1..%d", f.name, f.value, f.max))
+		name            string
+		value, min, max int
+	}{{"max_batch", o.MaxBatch, 1, 1024}, {"min_bucket", o.MinBucket, 1, 4096}, {"runs", o.Runs, 0, 1024}} {
+		if f.value < f.min || f.value > f.max {
+			faults = append(faults, fmt.Errorf("%s: %d is not in %d..%d", f.name, f.value, f.min, f.max))
 		}
 	}
 	if !(o.MaxPadding > 0 && o.MaxPadding < 1) {

@@ -10,16 +10,12 @@ import (
 	"go.uber.org/goleak"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
-	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// packable are the graphs whose calls share runs.
-var packable = []string{bundle.QueryEncoder, bundle.Preranker, bundle.HistoryEncoder, bundle.Ranker}
 
 // release is a manifest with sessions for its graphs.
 type release struct {

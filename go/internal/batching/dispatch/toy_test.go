@@ -66,15 +66,15 @@ func TestPackedScoresAreThoseOfSingleRuns(t *testing.T) {
 	release := newReal(t, filepath.Join(root, "models", "toy"))
 	random := rand.New(rand.NewPCG(5, 6))
 	limits := LimitsOf(release.manifest)
-	for _, name := range packable {
+	for _, name := range shared {
 		graph, direct := release.graphOf(name), release.session(name)
 		for _, opts := range []Options{{}, {MinBucket: 1, MaxBatch: 5}, {MinBucket: 4, MaxPadding: 0.6}} {
 			var mu sync.Mutex
-			shared := 0
+			together := 0
 			opts.Observe = func(r Run) {
 				mu.Lock()
 				defer mu.Unlock()
-				shared += r.Calls - 1
+				together += r.Calls - 1
 			}
 			packed := New(graph, busyDevice{release.session(name)}, limits, opts)
 			var all sync.WaitGroup
@@ -95,7 +95,7 @@ func TestPackedScoresAreThoseOfSingleRuns(t *testing.T) {
 				})
 			}
 			all.Wait()
-			if shared == 0 {
+			if together == 0 {
 				t.Errorf("%s: no call shared a run", name)
 			}
 			if err := packed.Close(); err != nil {
@@ -119,7 +119,7 @@ func BenchmarkPacking(b *testing.B) {
 	limits := LimitsOf(release.manifest)
 	random := rand.New(rand.NewPCG(1, 2))
 	chunk := int64(release.manifest.GetFunnel().GetChunk())
-	for _, name := range packable {
+	for _, name := range shared {
 		for _, candidates := range []int64{min(16, chunk), chunk} {
 			if candidates == chunk && name != bundle.Ranker && name != bundle.Preranker {
 				continue // it takes no candidates
