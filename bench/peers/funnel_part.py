@@ -69,13 +69,13 @@ def measure_funnel(settings: Settings) -> FunnelResult:
 def best_layout(engine: str, settings: Settings) -> Iterator[Served]:
     """A Python peer as processes or as threads, whichever answers more calls with new histories in time."""
     found = {}
-    for threads in (False, True) if server_cores(settings.apart) > 1 else (False,):
+    for threads in (False, True) if settings.layouts and server_cores(settings.apart) > 1 else ():
         with python_peer(settings.model, engine, settings.scratch / engine, apart=settings.apart, threads=threads) as served:
             trial = Search(fresh(served, settings), P99_MS)
             trial.start(FIRST_RATE)
             found[threads] = trial.found[0]
-    best = max(found, key=lambda threads: found[threads])
-    if len(found) > 1:
+    best = max(found, key=lambda threads: found[threads], default=False)
+    if found:
         text = ", ".join(f"{'threads' if threads else 'processes'} {rate:.1f}/s" for threads, rate in found.items())
         print(f"python {engine}: {text}; {'threads' if best else 'processes'} it is", flush=True)
     with python_peer(settings.model, engine, settings.scratch / engine, apart=settings.apart, threads=best) as served:

@@ -104,7 +104,7 @@ HOW = """\
 - One machine, one run. The funnel's servers may use {cores} core(s){shared}; those of rank_ids and of the rankers {apart}, and their
   generator the last. Runs of graphs have one thread of ONNX Runtime or PyTorch.
 - The Python peers (`bench/peers/serve.py`) are grpc.aio with numpy for features and tables: a process a core, over which the generator
-  spreads calls evenly, or one process with a thread a core, whichever answered more calls in time ({layouts}).
+  spreads calls evenly, or one process with a thread a core{chosen} ({layouts}).
   They keep no encodings between requests; shortlistd keeps what it keeps by default.
 - Before timing, {parity} answers of the peers equalled shortlistd's: order and scores under the tie rule and the release's tolerance. So
   did Triton's logits.
@@ -125,6 +125,7 @@ def method(settings: Settings, funnel: FunnelResult | None) -> Section:
         shared="" if settings.apart else ", the generator the same",
         apart=server_cores(True),
         parity=0 if funnel is None else funnel.parity,
+        chosen=", whichever answered more calls in time" if settings.layouts else "",
         layouts="not run" if funnel is None else ", ".join(f"{name} {kind}" for name, kind in funnel.layouts.items()),
         history=HISTORY,
         sessions=SESSIONS,

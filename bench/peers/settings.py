@@ -18,12 +18,13 @@ class Settings:
     rounds: int = 5
     tries: int = 3  # rates of a round: 3 within a factor of 1.44 resolve 4.7%, and the median of the rounds more
     seconds: float = 4.0  # that a rate is held
+    layouts: bool = True  # Python peers are tried as processes and as threads; else processes
     calls: int = 30  # of each size in the curves of one call at a time
     scratch: Path = ROOT / ".tmp/peers"
 
     @classmethod
     def quick(cls, models: Path, triton: Path, apart: bool) -> Settings:
-        return cls(models, triton, apart, rounds=1, tries=2, seconds=1.5, calls=8)
+        return cls(models, triton, apart, rounds=1, tries=2, seconds=1.5, layouts=False, calls=8)
 
     @property
     def model(self) -> Path:
