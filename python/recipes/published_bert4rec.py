@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from shortlist.models.two_tower import TwoTowerConfig
-from shortlist.training.config import Optimisation, PrerankerTraining, RankerTraining, RunConfig, TwoTowerTraining
+from shortlist.training.config import Optimisation, RunConfig, TwoTowerTraining, retriever_alone
 
 
 def recipe() -> RunConfig:
     """The retriever alone. Published on ml-1m (full ranking): HR@10 0.2843, NDCG@10 0.1537."""
-    unused = Optimisation(epochs=1)
-    return RunConfig(
+    return retriever_alone(
         name="published-bert4rec",
         data="ml-1m:../shared/data/ml-1m",
-        until="two_tower",
-        fresh_share=0.0,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(
                 encoder="bert4rec", width=64, retrieval_width=64, layers=2, heads=2, dropout=0.1, towers="tied", positions="learned"
@@ -23,6 +20,4 @@ def recipe() -> RunConfig:
             loss="full_softmax",
             mask_share=0.2,
         ),
-        preranker=PrerankerTraining(optimisation=unused),
-        ranker=RankerTraining(optimisation=unused),
     )

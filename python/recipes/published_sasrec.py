@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from shortlist.models.two_tower import TwoTowerConfig
-from shortlist.training.config import Optimisation, PrerankerTraining, RankerTraining, RunConfig, TwoTowerTraining
+from shortlist.training.config import Optimisation, RunConfig, TwoTowerTraining, retriever_alone
 
 
 def recipe() -> RunConfig:
     """The retriever alone. Published on ml-1m (full ranking): HR@10 0.2392, NDCG@10 0.1259."""
-    unused = Optimisation(epochs=1)
-    return RunConfig(
+    return retriever_alone(
         name="published-sasrec",
         data="ml-1m:../shared/data/ml-1m",
-        until="two_tower",
-        fresh_share=0.0,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(
                 width=50, retrieval_width=50, layers=2, heads=1, feed_forward_ratio=1, dropout=0.2, towers="tied", positions="learned"
@@ -23,6 +20,4 @@ def recipe() -> RunConfig:
             loss="bce",
             own_negatives=1,
         ),
-        preranker=PrerankerTraining(optimisation=unused),
-        ranker=RankerTraining(optimisation=unused),
     )

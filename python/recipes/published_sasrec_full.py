@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from shortlist.models.two_tower import TwoTowerConfig
-from shortlist.training.config import Optimisation, PrerankerTraining, RankerTraining, RunConfig, TwoTowerTraining
+from shortlist.training.config import Optimisation, RunConfig, TwoTowerTraining, retriever_alone
 
 
 def recipe() -> RunConfig:
     """The retriever alone. Published on ml-1m (full ranking): HR@10 0.3152, NDCG@10 0.1821."""
-    unused = Optimisation(epochs=1)
-    return RunConfig(
+    return retriever_alone(
         name="published-sasrec-full",
         data="ml-1m:../shared/data/ml-1m",
-        until="two_tower",
-        fresh_share=0.0,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1, dropout=0.1, towers="tied", positions="learned"),
             optimisation=Optimisation(epochs=60, learning_rate=1e-3, final_rate=1.0, warmup_steps=0, patience=10),
             batch_events=16384,
             loss="full_softmax",
         ),
-        preranker=PrerankerTraining(optimisation=unused),
-        ranker=RankerTraining(optimisation=unused),
     )

@@ -87,9 +87,11 @@ def test_costs_of_old_and_new_runs() -> None:
     old = {"epoch": 3, "step": 90, "best": 0.2, "best_epoch": 2, "seconds": 12.5}
     epochs = [
         {"epoch": 0.0, "ndcg@10": 0.1},
-        {"epoch": 1.0, "seconds": 5.0, "validation_seconds": 1.0, "events_per_second": 100.0, "peak_rss_mib": 900.0},
-        {"epoch": 2.0, "seconds": 14.0, "validation_seconds": 2.0, "events_per_second": 200.0, "peak_rss_mib": 950.0},
+        {"epoch": 1.0, "seconds": 5.0, "validation_seconds": 1.0, "events_per_second": 100.0, "batch_seconds": 1.0, "peak_rss_mib": 900.0},
+        {"epoch": 2.0, "seconds": 14.0, "validation_seconds": 2.0, "events_per_second": 200.0, "batch_seconds": 3.0, "peak_rss_mib": 950.0},
     ]
     before, after = stage_costs({"two_tower": old, "ranker": {**old, "epochs": epochs}})
     assert before == StageCost("two_tower", 12.5, 3, 2, 90)
-    assert after == StageCost("ranker", 12.5, 3, 2, 90, events_per_second=175.0, validation_seconds=3.0, peak_rss_mib=950.0)
+    assert after == StageCost(
+        "ranker", 12.5, 3, 2, 90, events_per_second=175.0, validation_seconds=3.0, batch_share=0.25, peak_rss_mib=950.0
+    )

@@ -148,7 +148,7 @@ def slice_tables(results: Sequence[Result], metric: str) -> list[Table]:
 
 def cost_table(costs: Sequence[tuple[str, StageCost]]) -> Table:
     """Labelled stages: what they took. Old runs did not record everything."""
-    columns = ["time", "epochs", "best epoch", "steps", "events/s", "validation", "peak memory"]
+    columns = ["time", "epochs", "best epoch", "steps", "events/s", "making batches", "validation", "peak memory"]
     rows = []
     for label, cost in costs:
         texts = [
@@ -157,6 +157,7 @@ def cost_table(costs: Sequence[tuple[str, StageCost]]) -> Table:
             str(cost.best_epoch),
             f"{cost.steps:,}",
             "" if cost.events_per_second is None else f"{cost.events_per_second:,.0f}",
+            "" if cost.batch_share is None else f"{cost.batch_share:.0%}",
             "" if cost.validation_seconds is None else duration(cost.validation_seconds),
             "" if cost.peak_rss_mib is None else f"{cost.peak_rss_mib:,.0f} MiB",
         ]

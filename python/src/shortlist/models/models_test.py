@@ -182,10 +182,10 @@ def test_a_position_scores_as_its_own_shorter_history_would(case: Case) -> None:
 def test_the_history_matters(case: Case) -> None:
     """Guards the laws above: a model that ignored its history would pass them all."""
     before = case.logits()
-    case.history["id"][0, 2] = 1 + case.history["id"][0, 2] % 30
-    case.history["price"][0, 2] += 1000.0
+    case.history["id"][0] = 1 + case.history["id"][0] % 30  # every event: one of nine would move a pool over them little
+    case.history["price"][0] += 1000.0
     after = case.logits()
-    assert (after[0] - before[0]).abs().amax(dim=-1).min() > 1e-5  # of every candidate; a pool over nine events moves little
+    assert (after[0] - before[0]).abs().amax(dim=-1).min() > 1e-4  # of every candidate
     torch.testing.assert_close(after[1], before[1])
 
 

@@ -74,7 +74,8 @@ class TwoTowerTraining:
 
     Negatives are shared by the batch (`shortlist.training.negatives`), but for `own_negatives` uniform ones of each position (bce alone).
     `full_softmax` needs none. gbce raises the positive's probability to a power that undoes overconfidence to the degree
-    `calibration` (arXiv 2308.07192). `low_precision` multiplies queries and negatives in bfloat16.
+    `calibration` (arXiv 2308.07192). `low_precision` multiplies queries and negatives in bfloat16. `frequencies` are those of the
+    correction: exact, or of a count-min sketch of `sketch_depth` x `sketch_width` cells, for catalogs too large for a count per item.
     """
 
     model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
@@ -88,6 +89,9 @@ class TwoTowerTraining:
     popularity_power: float = 0.75
     own_negatives: int = 0
     correction: Literal["expected", "inclusion", "none"] = "expected"
+    frequencies: Literal["exact", "count_min"] = "exact"
+    sketch_width: int = 1 << 16  # a power of two
+    sketch_depth: int = 4
     calibration: float = 0.75
     self_play: SelfPlay = SelfPlay()
     low_precision: bool = True
@@ -165,6 +169,20 @@ class RunConfig:
     ranker: RankerTraining
     refit: Optimisation = Optimisation(epochs=0)  # of the two-tower on all events, in the end; 0 epochs: none
     cascade: Cascade = Cascade()
+
+
+def retriever_alone(*, name: str, data: str, two_tower: TwoTowerTraining) -> RunConfig:
+    """A run of the two-tower and no later stage, so that it trains on fresh events too."""
+    unused = Optimisation(epochs=1)
+    return RunConfig(
+        name=name,
+        data=data,
+        until="two_tower",
+        fresh_share=0.0,
+        two_tower=two_tower,
+        preranker=PrerankerTraining(optimisation=unused),
+        ranker=RankerTraining(optimisation=unused),
+    )
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from shortlist.training.averaging import EpochWeights, copy_of
 from shortlist.training.batches import Rows, Sequences
 from shortlist.training.config import Optimisation
 from shortlist.training.logs import RunLog, peak_memory, track
+from shortlist.training.usage import Stopwatch
 
 
 class Stage(Protocol):
@@ -30,6 +31,7 @@ class Stage(Protocol):
     name: str
     monitor: str  # the validation metric to maximise
     sequences: Sequences  # what a batch holds indices of
+    making: Stopwatch  # runs while a batch is made, negatives and candidates included, and not while the model learns from it
 
     @property
     def model(self) -> nn.Module: ...
@@ -159,13 +161,15 @@ def _epoch(
 ) -> dict[str, float]:
     """One pass over the batches, or over those before the deadline (monotonic seconds).
 
-    Returns the mean loss, the speed, and whether the deadline is "over".
+    Returns the mean loss, the speed, the seconds that went into making batches (on a GPU: into asking for them), and whether the deadline
+    is "over".
     """
     model = stage.model.train()
     parameters = list(model.parameters())
-    begin, first = time.monotonic(), state.step
+    begin, first, made = time.monotonic(), state.step, stage.making.seconds
     loss, events, late = 0.0, 0, 0.0
-    batches = stage.batches(state.epoch)
+    with stage.making:
+        batches = stage.batches(state.epoch)
     total = state.step + (config.epochs - state.epoch) * len(batches)
     for batch in track(batches, f"{stage.name} epoch {state.epoch + 1}"):
         rate = learning_rate(config, state.step, total)
@@ -202,8 +206,8 @@ def _epoch(
         if late:
             break
     steps, seconds = state.step - first, time.monotonic() - begin
-    speed = events / max(seconds, 1e-9)
-    return {"train_loss": loss / max(1, steps), "steps": float(steps), "events_per_second": speed, "over": late}
+    speed, made = events / max(seconds, 1e-9), stage.making.seconds - made
+    return {"train_loss": loss / max(1, steps), "steps": float(steps), "events_per_second": speed, "batch_seconds": made, "over": late}
 
 
 def _validate(stage: Stage, average: dict[str, Tensor]) -> dict[str, float]:

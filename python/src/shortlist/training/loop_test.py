@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from shortlist.training import loop
 from shortlist.training.batches import Rows, Sequences
 from shortlist.training.config import Optimisation
 from shortlist.training.loop import fit, learning_rate
+from shortlist.training.usage import Stopwatch
 
 torch.set_num_threads(1)
 
@@ -37,6 +39,7 @@ class Regression:
         self.x, self.y = torch.randn(40, 4), torch.randn(40, 1)
         length = np.full(40, 5)
         self.sequences = Sequences(np.arange(40), 5 * np.arange(40), length, np.ones(40, dtype=bool))
+        self.making = Stopwatch()
         self.script = list(script)
         self.validations = 0
 
@@ -44,6 +47,8 @@ class Regression:
         return np.split(np.random.default_rng(epoch).permutation(40), 4)
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
+        with self.making:
+            time.sleep(0.001)
         x = nn.functional.dropout(self.x[batch], 0.2)  # draws from the default generator
         return {"loss": nn.functional.mse_loss(self.model(x), self.y[batch])}
 
@@ -60,7 +65,9 @@ def test_an_epoch_record_holds_speed_memory_and_metrics(tmp_path: Path) -> None:
     assert [record["epoch"] for record in state.epochs] == list(range(7))
     assert set(state.epochs[0]) == {"epoch", "fit"}
     last = state.epochs[-1]
-    assert set(last) == {"epoch", "seconds", "validation_seconds", "train_loss", "steps", "events_per_second", "fit", "peak_rss_mib"}
+    trained = {"train_loss", "steps", "events_per_second", "batch_seconds"}
+    assert set(last) == {"epoch", "seconds", "validation_seconds", "fit", "peak_rss_mib"} | trained
+    assert 4 * 0.001 <= last["batch_seconds"] <= last["seconds"] - last["validation_seconds"]
     assert last["steps"] == 4
     assert last["events_per_second"] * (last["seconds"] - last["validation_seconds"]) >= 40 * 5
     assert 10 < last["peak_rss_mib"] < 100_000

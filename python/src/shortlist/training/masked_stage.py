@@ -19,13 +19,14 @@ class MaskedStage(TwoTowerStage):
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         log, model, sequences = self.log, self.model, self.sequences
         assert isinstance(model, Bert4Rec)
-        # A training stretch holds a window and one event more; the window's newest events are the whole of what the model can see.
-        kept = torch.from_numpy(sequences.length[batch]).clamp(max=log.schema.history_max_events).to(log.device)
-        start = torch.from_numpy(sequences.start[batch] + sequences.length[batch]).to(log.device) - kept
-        index, valid = log.event_index(start, kept, int(kept.max()))
-        masked = (torch.rand(index.shape) < self.config.mask_share).to(log.device) & valid
-        newest = torch.arange(index.shape[1], device=log.device) == (kept - 1).unsqueeze(-1)
-        masked |= newest & ~masked.any(dim=1, keepdim=True)
+        with self.making:
+            # A training stretch holds a window and one event more; the window's newest events are the whole of what the model can see.
+            kept = torch.from_numpy(sequences.length[batch]).clamp(max=log.schema.history_max_events).to(log.device)
+            start = torch.from_numpy(sequences.start[batch] + sequences.length[batch]).to(log.device) - kept
+            index, valid = log.event_index(start, kept, int(kept.max()))
+            masked = (torch.rand(index.shape) < self.config.mask_share).to(log.device) & valid
+            newest = torch.arange(index.shape[1], device=log.device) == (kept - 1).unsqueeze(-1)
+            masked |= newest & ~masked.any(dim=1, keepdim=True)
         states = model.masked_states(self._events(index), masked, kept)[masked]  # [S,D]
         event = index[masked]
         query = model.query_vector(states, log.user_columns(log.event_user[event]), log.context_columns(event))

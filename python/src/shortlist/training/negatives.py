@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shortlist.data.count_min import CountMinSketch
 from shortlist.errors import ConfigError
 from shortlist.training.config import TwoTowerTraining
 
@@ -17,6 +20,20 @@ class Negatives:
 
     rows: Tensor
     shift: Tensor
+
+
+def item_shares(rows: npt.NDArray[np.int64], items: int, config: TwoTowerTraining) -> npt.NDArray[np.float32]:
+    """Each item's share [I] of the catalog rows [n] of training events.
+
+    A sketch makes no share too small; with width w it makes one too large by more than 2e / w with probability at most exp(-depth).
+    """
+    if config.frequencies == "count_min":
+        sketch = CountMinSketch(config.sketch_width, config.sketch_depth)
+        sketch.add(rows)
+        return sketch.shares(np.arange(items))
+    counts = np.bincount(rows, minlength=items).astype(np.float32)
+    shares: npt.NDArray[np.float32] = counts / counts.sum()
+    return shares
 
 
 class NegativeSampler:

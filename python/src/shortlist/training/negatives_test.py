@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from shortlist.errors import ConfigError
 from shortlist.training.config import Optimisation, TwoTowerTraining
-from shortlist.training.negatives import NegativeSampler, place_of
+from shortlist.training.negatives import NegativeSampler, item_shares, place_of
 
 torch.set_num_threads(1)
 ITEMS = 50
@@ -77,3 +78,32 @@ def test_no_negatives_at_all_are_refused() -> None:
 
 def test_places_of_rows() -> None:
     assert place_of(torch.tensor([4, 2, 9]), torch.tensor([9, 4, 0]), 10).tolist() == [2, 0, -1]
+
+
+@pytest.mark.parametrize(("width", "depth"), [(1 << 8, 2), (1 << 10, 4)])
+def test_a_sketch_bounds_the_error_of_the_correction(width: int, depth: int) -> None:
+    """The correction of an item moves by log(1 + error / share), and the error of a share is rarely above 2e / width and never below 0."""
+    items, rng = 5000, np.random.default_rng(0)
+    rows = np.minimum(rng.zipf(1.3, 200_000) - 1, items - 1)
+    exact = item_shares(rows, items, config(in_batch_negatives=64))
+    sketched = item_shares(rows, items, config(in_batch_negatives=64, frequencies="count_min", sketch_width=width, sketch_depth=depth))
+    bound = 2 * np.e / width
+    assert (sketched >= exact * (1 - 1e-6)).all()
+    assert (sketched > exact + bound).mean() <= np.exp(-depth)
+    assert (sketched > exact).any(), "the sketch is too large to collide, so that this shows nothing"
+
+    def shifts(shares: np.ndarray) -> torch.Tensor:
+        torch.manual_seed(1)
+        return NegativeSampler(config(in_batch_negatives=64), torch.from_numpy(shares))(torch.from_numpy(rows[:1000])).shift
+
+    torch.manual_seed(1)
+    drawn = NegativeSampler(config(in_batch_negatives=64), torch.from_numpy(exact))(torch.from_numpy(rows[:1000])).rows.numpy()
+    moved = (shifts(exact) - shifts(sketched)).numpy()
+    assert (moved >= -1e-5).all()
+    within = sketched[drawn] <= exact[drawn] + bound
+    assert (moved[within] <= np.log1p(bound / exact[drawn][within]) + 1e-5).all()
+
+
+def test_exact_frequencies_are_shares() -> None:
+    shares = item_shares(np.array([0, 2, 2, 3]), 5, config(in_batch_negatives=1))
+    np.testing.assert_array_equal(shares, np.array([0.25, 0, 0.5, 0.25, 0], dtype=np.float32))

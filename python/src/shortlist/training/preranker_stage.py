@@ -22,6 +22,7 @@ from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import PrerankerTraining
 from shortlist.training.cross import CrossCounters
 from shortlist.training.scoring import FrozenRetriever, Lists, Stretches, prerank_logits, prerank_queries, stretches, task_logits
+from shortlist.training.usage import Stopwatch
 
 _HOTTEST = 100.0  # bound of the learned factor of in-batch logits
 
@@ -44,6 +45,7 @@ class PrerankerStage:
         self.model, self.retriever, self.config, self.seed, self.evaluation = model, retriever, config, seed, evaluation
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
+        self.making = Stopwatch()
         self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
         self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
         self.head_weights = torch.tensor(head_weights(config, log.schema.tasks), device=log.device)
@@ -57,8 +59,9 @@ class PrerankerStage:
 
     def draw(self, batch: Rows) -> tuple[Stretches, Lists, Lists | None]:
         """The stretches of a batch with lists to train on: next events among hard and uniform negatives, and logged pages if there are."""
-        users = stretches(self.retriever.log, self.sequences, batch)
-        return users, self.next_event(users), None if self.shown is None else self.shown(users, fresh_only=True)
+        with self.making:
+            users = stretches(self.retriever.log, self.sequences, batch)
+            return users, self.next_event(users), None if self.shown is None else self.shown(users, fresh_only=True)
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         users, lists, pages = self.draw(batch)

@@ -17,6 +17,7 @@ from shortlist.training.config import RankerTraining
 from shortlist.training.cross import CrossCounters
 from shortlist.training.preranker_stage import base_logits, listwise, pointwise, untouched_generator
 from shortlist.training.scoring import FrozenRetriever, Lists, Stretches, encode_stretches, prerank_logits, rank_logits, stretches
+from shortlist.training.usage import Stopwatch
 
 _PLACES = 64  # places on a page that have their own bias; later ones share the last
 
@@ -57,6 +58,7 @@ class RankerStage:
         self.retriever, self.config, self.seed, self.evaluation = retriever, config, seed, evaluation
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
+        self.making = Stopwatch()
         self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
         self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
         self._scale_prerank_score()
@@ -65,12 +67,15 @@ class RankerStage:
         return bucketed(self.sequences.length, self.config.batch_events, (self.seed, 3, epoch))
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
-        users = stretches(self.retriever.log, self.sequences, batch)
+        with self.making:
+            users = stretches(self.retriever.log, self.sequences, batch)
         keys, values = encode_stretches(self.model.ranker, self.retriever, users)
-        lists = self.next_event(users, self.config.old_positions)
+        with self.making:
+            lists = self.next_event(users, self.config.old_positions)
         logits = rank_logits(self.model.ranker, self.retriever, users, keys, values, lists, self._prerank_feature(users, lists))
         order = listwise(logits[..., 0], lists)
-        pages = self.shown(users, fresh_only=False) if self.shown is not None else None
+        with self.making:
+            pages = self.shown(users, fresh_only=False) if self.shown is not None else None
         if pages is not None and pages.shown_at is not None:
             shown = rank_logits(self.model.ranker, self.retriever, users, keys, values, pages, self._prerank_feature(users, pages))
             lists, logits = pages, shown + self.model.bias(pages.shown_at)

@@ -292,7 +292,7 @@ def named_models(models: Models) -> dict[str, nn.Module]:
 def begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
     """A new record, or that of the interrupted run. Raises CheckpointError when the directory holds another run."""
     log = source.log
-    record = {
+    record: dict[str, Any] = {
         "config": to_json(config),
         "schema": schema_to_dict(log.schema),
         "data": {
@@ -314,12 +314,19 @@ def begin(folder: Path, config: RunConfig, source: Source) -> dict[str, Any]:
     }
     if (folder / "run.json").exists():
         old = read_record(folder)
-        plain = json.loads(json.dumps(record))
-        if (old["config"], old["data"]["digest"]) != (plain["config"], plain["data"]["digest"]):
+        if not _is_config(old["config"], config) or old["data"]["digest"] != record["data"]["digest"]:
             raise CheckpointError(f"{folder} holds a run of another configuration or data", fix="give another directory, or remove it")
         return old
     write_record(folder, record)
     return record
+
+
+def _is_config(stored: dict[str, Any], config: RunConfig) -> bool:
+    """Whether a record has this configuration; settings that it is too old to know had what is now their default."""
+    try:
+        return bool(from_json(RunConfig, stored) == config)
+    except ConfigError:
+        return False
 
 
 def _commit() -> str:

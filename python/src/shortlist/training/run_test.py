@@ -115,6 +115,18 @@ def test_an_interrupted_run_continues_bit_for_bit(
     assert run.load_run(folder).record["metrics"] == run.load_run(finished).record["metrics"]
 
 
+def test_a_record_from_before_a_setting_existed_is_of_its_default(finished: Path, source: Source) -> None:
+    record = run.read_record(finished)
+    del record["config"]["two_tower"]["frequencies"]
+    older = finished.parent / "older"
+    run.write_record(older, record)
+    assert run.begin(older, CONFIG, source) == record
+    record["config"]["two_tower"]["forgotten"] = 1
+    run.write_record(older, record)
+    with pytest.raises(CheckpointError, match="another configuration"):
+        run.begin(older, CONFIG, source)
+
+
 def test_another_configuration_does_not_overwrite_a_run(finished: Path, source: Source) -> None:
     with pytest.raises(CheckpointError, match="another configuration"):
         run.train_config(override(CONFIG, {"seed": "1"}), source, finished.parent)

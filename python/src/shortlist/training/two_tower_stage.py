@@ -15,9 +15,10 @@ from shortlist.models.two_tower import TwoTower, logit_scale
 from shortlist.training import parallel
 from shortlist.training.batches import LogTensors, Rows, WindowWarmup, bucketed, training_sequences
 from shortlist.training.config import TwoTowerTraining
-from shortlist.training.negatives import Negatives, NegativeSampler, place_of
+from shortlist.training.negatives import Negatives, NegativeSampler, item_shares, place_of
 from shortlist.training.retrieval import rank_metrics, retrieval_ranks
 from shortlist.training.self_play import Opponent
+from shortlist.training.usage import Stopwatch
 
 
 class TwoTowerStage:
@@ -30,14 +31,15 @@ class TwoTowerStage:
         self.warmup = WindowWarmup(training_sequences(log.log, train_end), config.window_warmup)
         self.sequences = self.warmup.sequences
         trained = np.arange(len(log.log.item)) < np.repeat(train_end, np.diff(log.log.ptr))
-        counts = np.bincount(log.log.item[trained], minlength=log.item_count).astype(np.float32)
-        self.negatives = NegativeSampler(config, torch.from_numpy(counts / counts.sum()).to(log.device))
+        shares = item_shares(log.log.item[trained], log.item_count, config)
+        self.negatives = NegativeSampler(config, torch.from_numpy(shares).to(log.device))
         weights = config.action_weights or (1.0,) * len(log.schema.actions)
         if len(weights) != len(log.schema.actions):
             raise ConfigError(
                 f"two_tower.action_weights has {len(weights)} values for {len(log.schema.actions)} actions",
                 fix=f"give one weight for each of {', '.join(log.schema.actions)}, or none",
             )
+        self.making = Stopwatch()
         self.opponent = Opponent(model, log, config.self_play)
         self.action_weights = torch.tensor((0.0, *weights), device=log.device)
 
@@ -53,17 +55,18 @@ class TwoTowerStage:
 
     def loss(self, batch: Rows) -> dict[str, Tensor]:
         log, model, sequences = self.log, self.model, self.sequences
-        everyone, known = self._targets(batch)  # of all processes: their negatives and their divisor are the same
-        drawn = None if self.config.own_negatives else self.negatives(log.rows(everyone[known]))
-        divisor = self.action_weights[log.actions(everyone[known])].sum().clamp(min=1e-9)
-        share = parallel.share(batch)
-        target, valid = self._targets(share)
-        start, length = (torch.from_numpy(x[share]).to(log.device) for x in (sequences.start, sequences.length))
-        inputs, _ = log.event_index(start, length - 1, target.shape[1] - 1)
-        states = model.states_of(self._events(inputs), length - 1, log.times(inputs))[valid]  # [S,D]: no further work on padding
-        event = target[valid]
-        query = model.query_vector(states, log.user_columns(log.event_user[event]), log.context_columns(event))
-        query = query * logit_scale(model.config.retrieval_width)
+        with self.making:
+            everyone, known = self._targets(batch)  # of all processes: their negatives and their divisor are the same
+            drawn = None if self.config.own_negatives else self.negatives(log.rows(everyone[known]))
+            divisor = self.action_weights[log.actions(everyone[known])].sum().clamp(min=1e-9)
+            share = parallel.share(batch)
+            target, valid = self._targets(share)
+            start, length = (torch.from_numpy(x[share]).to(log.device) for x in (sequences.start, sequences.length))
+            inputs, _ = log.event_index(start, length - 1, target.shape[1] - 1)
+            event = target[valid]
+            user, context, times = log.user_columns(log.event_user[event]), log.context_columns(event), log.times(inputs)
+        states = model.states_of(self._events(inputs), length - 1, times)[valid]  # [S,D]: no further work on padding
+        query = model.query_vector(states, user, context) * logit_scale(model.config.retrieval_width)
         loss = self._loss(query, log.rows(event), self.action_weights[log.actions(event)] / divisor, drawn)
         if self.opponent.frozen is None:
             return {"loss": loss}

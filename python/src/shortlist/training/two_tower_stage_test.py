@@ -47,6 +47,8 @@ WAYS = {
     "bert4rec": {"loss": "full_softmax", "model.encoder": "bert4rec", "model.towers": "tied", "model.positions": "learned"},
     "ligr": {"model.encoder": "ligr"},
     "hstu": {"model.encoder": "hstu", "model.time_bias": "true"},
+    "counted by a sketch": {"frequencies": "count_min", "sketch_width": "64", "sketch_depth": "2"},
+    "gru4rec": {"model.encoder": "gru4rec"},
     "self-play": {"self_play.weight": "0.5", "self_play.after": "0", "self_play.picks": "4"},
 }
 

@@ -23,6 +23,18 @@ class Usage:
     memory_mib: float | None = None
 
 
+class Stopwatch:
+    """Adds up the seconds inside its blocks: `with watch: ...`."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._begun
+
+
 @contextmanager
 def measured() -> Iterator[Usage]:
     """Measure what runs inside."""
