@@ -3,6 +3,7 @@
 Examples:
     python bench/run.py load --scenario steps                   a server of its own, a page in .tmp/load
     python bench/run.py load --address 127.0.0.1:7070 -- -rate 20,40
+    python bench/run.py load --scenario overload --set funnel.worst_rung=full   the gate alone, without the ladder
     python bench/run.py bench                                   service time and memory, a report in bench/reports
 """
 
@@ -32,6 +33,7 @@ def main() -> None:
     load = commands.add_parser("load", help="open-loop load by a scenario")
     load.add_argument("--scenario", default="steps", help="name of a file in bench/scenarios (steps)")
     load.add_argument("--address", default="", help="a running server; default: start one")
+    load.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="a setting of the server it starts")
     load.add_argument("--out", type=Path, default=ROOT / ".tmp/load", help="folder of the page and the JSON (.tmp/load)")
     load.add_argument("flags", nargs="*", help="flags of shortlist-load after --, which override the scenario")
     bench = commands.add_parser("bench", help="service time against the graphs alone, and memory")
@@ -56,10 +58,10 @@ def run_load(args: argparse.Namespace) -> int:
     if args.address:
         code = generate(Running(args.address, 0, []), args.model, flags)
     else:
-        with serving(args.model, args.out / "shortlistd.log") as server:
+        with serving(args.model, args.out / "shortlistd.log", *args.settings) as server:
             soak = yaml.safe_load(scenario(args.scenario).read_text()).get("soak")
             code = generate(server, args.model, [*flags, "-pid", str(server.pid)] if soak else flags)
-    print(f"page: {stem}.html" if code in (0, VOID) else "no page was written")
+    print(f"page: {stem}.html" if stem.with_name(f"{stem.name}.html").exists() else "no page was written")
     return code
 
 

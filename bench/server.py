@@ -29,8 +29,11 @@ class Running:
 
 
 @contextmanager
-def serving(model: Path, log: Path, *, apart: bool = True) -> Iterator[Running]:
-    """Serve `model` until the block ends. With two cores or more, and `apart`, the generator gets one that the server does not use."""
+def serving(model: Path, log: Path, *settings: str, apart: bool = True) -> Iterator[Running]:
+    """Serve `model` with `settings` ("gate.max_wait=50ms") until the block ends.
+
+    With two cores or more, and `apart`, the generator gets one that the server does not use.
+    """
     server, generator = pins(apart)
     data, admin, metrics = free_ports(3)
     command = [
@@ -41,6 +44,7 @@ def serving(model: Path, log: Path, *, apart: bool = True) -> Iterator[Running]:
         f"-admin.address=127.0.0.1:{admin}",
         f"-metrics.address=127.0.0.1:{metrics}",
         f"-runtime.library={sys.prefix}",
+        *(f"-{setting}" for setting in settings),
     ]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)  # taskset becomes the server: same process id

@@ -8,6 +8,9 @@ PEERS ?=
 bench: build ## Service time against the graphs alone, and memory: a report in bench/reports
 	@$(PY) bench/run.py bench --model $(MODEL) --rounds $(ROUNDS) --requests $(REQUESTS)
 
+bench-rungs: build ## What each rung of the degradation ladder costs and saves: make bench-rungs [MODEL=models/toy]
+	@$(PY) bench/rungs.py $(if $(filter command environment,$(firstword $(origin MODEL))),--model $(MODEL))
+
 bench-diagnosis: setup ## Does the diagnosis name what was planted? Ten minutes of CPU
 	@$(PY) bench/diagnosis.py
 
@@ -19,4 +22,4 @@ bench-peers-setup: setup ## Install what bench-peers compares with beyond this p
 	@$(VENV)/bin/uv venv -q --allow-existing --python 3.11 $(TMP)/triton
 	@VIRTUAL_ENV=$(TMP)/triton $(VENV)/bin/uv pip install -q nvidia-pytriton==0.7.0 onnxruntime==1.31.1 numpy==1.26.4
 
-.PHONY: bench bench-diagnosis bench-peers bench-peers-setup
+.PHONY: bench bench-rungs bench-diagnosis bench-peers bench-peers-setup

@@ -4,9 +4,11 @@ ADDRESS ?=
 RATE ?=
 DURATION ?=
 MODE ?=
+# Settings of the server that is started: SETTINGS="funnel.worst_rung=full".
+SETTINGS ?=
 
-load: build ## Open-loop load: make load [SCENARIO=steps ADDRESS= RATE=20,40 DURATION=10s MODE=rank]
-	@$(PY) bench/run.py load --scenario $(SCENARIO) --model $(MODEL) $(if $(ADDRESS),--address $(ADDRESS)) -- \
+load: build ## Open-loop load: make load [SCENARIO=steps ADDRESS= RATE=20,40 DURATION=10s MODE=rank SETTINGS=]
+	@$(PY) bench/run.py load --scenario $(SCENARIO) --model $(MODEL) $(if $(ADDRESS),--address $(ADDRESS)) $(foreach s,$(SETTINGS),--set $(s)) -- \
 	  $(if $(RATE),-rate $(RATE)) $(if $(DURATION),-duration $(DURATION)) $(if $(MODE),-calls $(MODE))
 
 .PHONY: load

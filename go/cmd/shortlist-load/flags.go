@@ -58,7 +58,7 @@ func parse(args []string) (*options, error) {
 
 // Flags that only one kind of run reads; a report of the other kind does not list them.
 var (
-	openLoopOnly = []string{"arrivals", "rate", "duration", "warmup", "max-in-flight"}
+	openLoopOnly = []string{"arrivals", "rate", "duration", "warmup", "max-in-flight", "overload"}
 	soakOnly     = []string{"requests", "callers", "growth-limit", "soak", "pid"}
 )
 
@@ -179,6 +179,7 @@ func (p *parser) define(o *options) {
 	s.StringVar(&o.HTML, "html", "", "")
 	s.StringVar(&o.Title, "title", "", "")
 	s.StringVar(&o.Commit, "commit", "", "")
+	s.BoolVar(&o.Overload, "overload", false, "")
 	s.BoolVar(&o.Soak, "soak", false, "")
 	s.Int64Var(&o.Requests, "requests", o.Requests, "")
 	s.IntVar(&o.Callers, "callers", o.Callers, "")

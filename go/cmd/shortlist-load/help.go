@@ -37,6 +37,11 @@ When
   -deadline D           of each call, from the moment it is due (1s)
   -max-in-flight N      calls beyond that are not sent, counted, and void the run (4096)
 
+Overload
+  -overload             -rate lists multiples of the capacity, which -callers in a closed loop find during the
+                        warm-up. From twice the capacity on the run is judged: goodput at least 95% of the best at
+                        a lower rate, p99 of answers within the deadline, p99 of refusals at most 10 ms
+
 Memory soak
   -soak                 closed loop instead of open loop
   -pid N                process whose resident memory is watched
@@ -50,7 +55,7 @@ What is written
 
   -scenario FILE        YAML of these flags without the dash; the command line overrides it
 
-Exit status: 0 measured, 1 not measured or memory grew too much, 2 bad command line, 3 void: the generator was
+Exit status: 0 measured, 1 not measured, memory grew too much or a promise not kept, 2 bad command line, 3 void: the generator was
 the bottleneck.
 `
 }

@@ -15,7 +15,7 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // no measurement, or memory grew too much
+	exitFailed = 1 // no measurement, memory grew too much, or an overloaded server broke a promise
 	exitUsage  = 2
 	exitVoid   = 3 // measured, but the figures are the generator's
 )

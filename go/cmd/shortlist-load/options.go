@@ -25,6 +25,7 @@ type options struct {
 	MaxInFlight      int
 	JSON, HTML       string
 	Title, Commit    string
+	Overload         bool
 	Soak             bool
 	Requests         int64
 	Callers, PID     int
@@ -70,6 +71,9 @@ func (o *options) faults() usageError {
 	f = atLeast(f, "requests", o.Requests, 1)
 	f = atLeast(f, "callers", o.Callers, 1)
 	f = atLeast(f, "growth-limit", o.GrowthMB, 0)
+	if o.Overload && (o.Soak || o.WarmUp < time.Second) {
+		f = append(f, "-overload needs a -warmup of 1s or more to find the capacity, and is no -soak")
+	}
 	if o.Soak && o.PID <= 0 {
 		f = append(f, "-soak needs -pid, the process whose memory is watched")
 	}

@@ -39,8 +39,11 @@ type result interface {
 type loadResult struct{ *report.Load }
 
 func (r loadResult) exit() int {
-	if r.Void {
+	switch {
+	case r.Void:
 		return exitVoid
+	case !r.Kept():
+		return exitFailed
 	}
 	return exitOK
 }
@@ -66,22 +69,33 @@ func load(ctx context.Context, command []string, o *options, progress io.Writer)
 	}
 	defer disconnect()
 	driver := drive.New(clients, generator, drive.Options{Process: o.Arrivals, Deadline: o.Deadline, MaxInFlight: o.MaxInFlight, Seed: o.Mix.Seed})
-	if o.WarmUp > 0 {
+	capacity := 1.0
+	if o.Overload {
+		_, _ = fmt.Fprintf(progress, "capacity: %d callers for %s\n", o.Callers, o.WarmUp)
+		if capacity = driver.Capacity(ctx, o.Callers, o.WarmUp); capacity == 0 {
+			return nil, errors.New("no call was answered in the warm-up, so there is no capacity to multiply: raise -deadline or -warmup")
+		}
+	} else if o.WarmUp > 0 {
 		_, _ = fmt.Fprintf(progress, "warm-up: %g/s for %s\n", o.Rates[0], o.WarmUp)
 		driver.Hold(ctx, o.Rates[0], o.WarmUp)
 	}
 	var steps []*drive.Step
 	for i, rate := range o.Rates {
+		rate *= capacity
 		if ctx.Err() != nil {
 			break
 		}
-		_, _ = fmt.Fprintf(progress, "step %d of %d: %g/s for %s\n", i+1, len(o.Rates), rate, o.Duration)
+		_, _ = fmt.Fprintf(progress, "step %d of %d: %.4g/s for %s\n", i+1, len(o.Rates), rate, o.Duration)
 		steps = append(steps, driver.Hold(ctx, rate, o.Duration))
 	}
 	if len(steps) == 0 {
 		return nil, errors.New("interrupted before the first step: nothing was measured")
 	}
-	return loadResult{report.NewLoad(header, steps)}, nil
+	result := report.NewLoad(header, steps)
+	if o.Overload {
+		result.JudgeOverload(capacity, o.Deadline)
+	}
+	return loadResult{result}, nil
 }
 
 // soakRun sends requests and watches the memory of a process.

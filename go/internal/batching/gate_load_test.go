@@ -153,7 +153,7 @@ func TestLimitFindsTheKnee(t *testing.T) {
 		least, most float64
 		times       float64
 	}{
-		"small requests": {100, 101, 2}, "large requests": {1000, 1001, 2}, "mixed costs": {30, 3000, 2}, "ten times the capacity": {100, 3000, 10},
+		"small requests": {200, 201, 2}, "large requests": {1000, 1001, 2}, "mixed costs": {30, 3000, 2}, "ten times the capacity": {100, 3000, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +163,7 @@ func TestLimitFindsTheKnee(t *testing.T) {
 				s.offer("", test.times, 4*time.Second, cost) // the limit falls from its maximum
 				s.forget()
 				start := time.Now()
-				s.offer("", test.times, 16*time.Second, cost)
+				s.offer("", test.times, 8*time.Second, cost)
 				limit := s.gate.Stats().Limit
 				busy := s.throughput(start, time.Now())
 				s.finish()
@@ -218,12 +218,12 @@ func TestANoisyTenantStarvesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimulated(t, GateOptions{})
 		var offering sync.WaitGroup
-		offering.Go(func() { s.offer("noisy", 20, 20*time.Second, spread(10, 3000, rand.New(rand.NewPCG(1, 1)))) })
-		offering.Go(func() { s.offer("quiet", 0.25, 20*time.Second, always(500)) })
+		offering.Go(func() { s.offer("noisy", 20, 5*time.Second, spread(100, 3000, rand.New(rand.NewPCG(1, 1)))) })
+		offering.Go(func() { s.offer("quiet", 0.25, 5*time.Second, always(500)) })
 		offering.Wait()
 		s.finish()
 		quiet := s.latencies("quiet")
-		sent := 0.25 * s.capacity() / 500 * 20
+		sent := 0.25 * s.capacity() / 500 * 5
 		t.Logf("quiet: %d of about %.0f answered, p99 %s; noisy: %d", len(quiet), sent, p99(quiet), len(s.latencies("noisy")))
 		if share := float64(len(quiet)) / sent; share < 0.95 {
 			t.Errorf("the quiet tenant got %.0f%% of its calls answered", share*100)
@@ -241,7 +241,7 @@ func TestTenantsShareByWeight(t *testing.T) {
 		s := newSimulated(t, GateOptions{TenantWeights: "big=3,small=1", MaxTenants: 8})
 		var offering sync.WaitGroup
 		for _, tenant := range []string{"big", "small"} {
-			offering.Go(func() { s.offer(tenant, 3, 10*time.Second, always(300)) })
+			offering.Go(func() { s.offer(tenant, 3, 5*time.Second, always(300)) })
 		}
 		offering.Wait()
 		for i := range 1000 {

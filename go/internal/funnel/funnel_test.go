@@ -159,7 +159,7 @@ func TestFinishedChunksAreKept(t *testing.T) {
 func TestTheGateSheds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ranktest.Options{})
-	hold := rank.WithBudget(t.Context(), rank.NewBudget(time.Time{}, 2000, rank.Critical))
+	hold := rank.WithBudget(t.Context(), rank.NewBudget(time.Time{}, 1<<16, rank.Critical))
 	leave, err := w.gate.Enter(hold)
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func newKeepingWorld(t testing.TB, release ranktest.Options, keep int64) *world 
 		t.Fatal(err)
 	}
 	pool := batching.NewPool(batching.PoolOptions{Workers: 2})
-	w.gate = batching.NewGate(batching.GateOptions{MaxCost: 2000})
+	w.gate = batching.NewGate(batching.GateOptions{MaxCost: 1 << 16, MinCost: 1 << 16})
 	t.Cleanup(func() {
 		if err := repo.Close(context.Background()); err != nil {
 			t.Error(err)

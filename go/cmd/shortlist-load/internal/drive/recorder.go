@@ -78,13 +78,15 @@ func (c *Counts) Add(code codes.Code, answer *pb.RecommendResponse) {
 // Tally is what a step counted.
 type Tally struct {
 	Counts
-	Due    int64 // calls whose time came
-	Sent   int64
-	Unsent int64 // due, but the cap on calls in flight was reached: the generator's failure, not the server's
-	OnTime int64 // answered within the deadline, counted from the due time
+	Due         int64 // calls whose time came
+	Sent        int64
+	Unsent      int64            // due, but the cap on calls in flight was reached: the generator's failure, not the server's
+	OnTime      int64            // answered within the deadline, counted from the due time
+	OnTimeRungs map[string]int64 // of those
 
 	Latency Histogram // due time to answer, of answers
 	Failure Histogram // due time to status, of calls that failed
+	Refusal Histogram // of those, the ones that were shed
 	Service Histogram // what answers say that the server spent
 	Late    Histogram // due time to the moment of sending
 	ByKind  map[trace.Kind]Histogram
@@ -93,8 +95,8 @@ type Tally struct {
 
 func newTally() *Tally {
 	return &Tally{
-		Counts: NewCounts(), Latency: NewHistogram(), Failure: NewHistogram(), Service: NewHistogram(), Late: NewHistogram(),
-		ByKind: map[trace.Kind]Histogram{},
+		Counts: NewCounts(), Latency: NewHistogram(), Failure: NewHistogram(), Refusal: NewHistogram(), Service: NewHistogram(), Late: NewHistogram(),
+		ByKind: map[trace.Kind]Histogram{}, OnTimeRungs: map[string]int64{},
 	}
 }
 
@@ -137,11 +139,15 @@ func (r *recorder) record(o outcome) {
 	if o.code != codes.OK {
 		second.Failed++
 		t.Failure.Record(latency)
+		if o.code == codes.ResourceExhausted {
+			t.Refusal.Record(latency)
+		}
 		return
 	}
 	second.Answered++
 	if latency <= r.deadline {
 		t.OnTime++
+		t.OnTimeRungs[rungName(o.answer.GetCoverage().GetRung())]++
 	}
 	t.Latency.Record(latency)
 	byKind, ok := t.ByKind[o.kind]

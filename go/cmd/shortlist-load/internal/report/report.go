@@ -35,6 +35,9 @@ type Load struct {
 	Releases []string `json:"releases"`
 	Void     bool     `json:"void"` // true: at least one step measured the generator
 	Steps    []Step   `json:"steps"`
+
+	Capacity float64   `json:"capacity_per_second,omitempty"` // of an overload run: what its rates are multiples of
+	Verdicts []Verdict `json:"verdicts,omitempty"`
 }
 
 // Step is the report of one rate. Times are in microseconds.
@@ -46,6 +49,7 @@ type Step struct {
 	Unsent    int64                  `json:"unsent"`
 	Answered  int64                  `json:"answered"`
 	Goodput   float64                `json:"goodput_per_second"`
+	ByRung    map[string]float64     `json:"goodput_per_second_by_rung"`
 	Full      float64                `json:"full_answers_per_second"`
 	Shed      int64                  `json:"shed"`
 	Codes     map[string]int64       `json:"codes"`
@@ -53,6 +57,7 @@ type Step struct {
 	Items     int64                  `json:"items"`
 	Latency   Percentiles            `json:"latency_us"`
 	Failures  Percentiles            `json:"failure_us"`
+	Refusals  Percentiles            `json:"refusal_us"`
 	Service   Percentiles            `json:"service_us"`
 	Late      Percentiles            `json:"late_us"`
 	ByKind    map[string]Percentiles `json:"by_kind_us"`
@@ -109,8 +114,11 @@ func newStep(s *drive.Step) Step {
 		Offered: s.Rate, Seconds: s.Length.Seconds(), Due: s.Due, Sent: s.Sent, Unsent: s.Unsent, Answered: s.Answered,
 		Goodput: s.Goodput(), Full: float64(s.Rungs[drive.Full]) / s.Length.Seconds(), Shed: s.Codes[drive.Shed],
 		Codes: s.Codes, Rungs: s.Rungs, Items: s.Items,
-		Latency: percentiles(s.Latency), Failures: percentiles(s.Failure), Service: percentiles(s.Service), Late: percentiles(s.Late),
-		ByKind: map[string]Percentiles{}, Curve: curve(s.Latency), Generator: s.CPU, Void: s.Void(), Notes: s.Notes(),
+		Latency: percentiles(s.Latency), Failures: percentiles(s.Failure), Refusals: percentiles(s.Refusal), Service: percentiles(s.Service), Late: percentiles(s.Late),
+		ByRung: map[string]float64{}, ByKind: map[string]Percentiles{}, Curve: curve(s.Latency), Generator: s.CPU, Void: s.Void(), Notes: s.Notes(),
+	}
+	for rung, count := range s.OnTimeRungs {
+		step.ByRung[rung] = float64(count) / s.Length.Seconds()
 	}
 	for _, kind := range trace.Kinds {
 		if h, ok := s.ByKind[kind]; ok {

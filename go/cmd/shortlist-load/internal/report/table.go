@@ -25,7 +25,7 @@ func (l *Load) WriteTable(w io.Writer) error {
 	fmt.Fprintln(&b)
 	for _, s := range l.Steps {
 		if s.Sent > s.Answered || s.Degraded() > 0 {
-			fmt.Fprintf(&b, "%g/s: codes %s; rungs %s\n", s.Offered, counts(s.Codes), counts(s.Rungs))
+			fmt.Fprintf(&b, "%g/s: codes %s; rungs %s; p99 of refusals %s\n", s.Offered, counts(s.Codes), counts(s.Rungs), micros(s.Refusals.P99))
 		}
 		for _, note := range s.Notes {
 			fmt.Fprintf(&b, "%g/s: note: %s\n", s.Offered, note)
@@ -33,6 +33,16 @@ func (l *Load) WriteTable(w io.Writer) error {
 		for _, reason := range s.Void {
 			fmt.Fprintf(&b, "%g/s: VOID: %s\n", s.Offered, reason)
 		}
+	}
+	if l.Capacity > 0 {
+		fmt.Fprintf(&b, "capacity, by a closed loop: %.1f/s\n", l.Capacity)
+	}
+	for _, v := range l.Verdicts {
+		word := "kept"
+		if !v.Kept {
+			word = "NOT KEPT"
+		}
+		fmt.Fprintf(&b, "%s: %s: %s\n", word, v.Promise, v.Found)
 	}
 	if l.Void {
 		fmt.Fprintln(&b, "VOID: this run measured the generator, not the server. Do not quote its figures.")
