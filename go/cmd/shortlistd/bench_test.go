@@ -32,6 +32,7 @@ func BenchmarkRank(b *testing.B) {
 	cfg.EnsureDefaults()
 	cfg.Models = models
 	cfg.Runtime.Library = library(b)
+	cfg.HistoryCache.MaxBytes = 0 // the graphs run in full on both sides
 	e, err := newEngine(cfg, nil, nil, telemetry.NewLogger(io.Discard, "error"), nil)
 	if err != nil {
 		b.Fatal(err)

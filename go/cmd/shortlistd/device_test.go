@@ -15,6 +15,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/batching/dispatch"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
@@ -72,7 +73,7 @@ func newGPU(t *testing.T, spared bool) *gpu {
 	if err := repo.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	g.Funnel = funnel.New(funnel.Options{}, releases{repo, g.device}, batching.NewGate(batching.GateOptions{}), pool, nil, nil, logger)
+	g.Funnel = funnel.New(funnel.Options{}, releases{repo, g.device}, batching.NewGate(batching.GateOptions{}), pool, kvcache.New(kvcache.Options{}), nil, nil, logger)
 	return g
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/config"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
@@ -28,6 +29,7 @@ type engine struct {
 	repository *repository.Repository
 	gate       *batching.Gate
 	pool       *batching.Pool
+	histories  *kvcache.Cache
 	funnel     *funnel.Funnel
 	replayer   *funnel.Replayer
 }
@@ -40,9 +42,17 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 		return nil, err
 	}
 	d := newDevice(cfg, rt, logger)
-	e := &engine{runtime: rt, device: d, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(d.poolOptions(cfg.Pool))}
+	e := &engine{runtime: rt, device: d, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(d.poolOptions(cfg.Pool)), histories: kvcache.New(cfg.HistoryCache)}
 	e.repository, err = repository.New(repository.Options{
-		Dir: cfg.Models, Runtime: rt, Wrap: d.wrap, Prepare: funnel.Prepare, WatchInterval: cfg.WatchInterval, OnEvent: onEvent,
+		Dir: cfg.Models, Runtime: rt, Wrap: d.wrap, Prepare: funnel.Prepare, WatchInterval: cfg.WatchInterval,
+		OnEvent: func(event repository.Event) {
+			if event.Kind == repository.EventClosed {
+				e.histories.Forget(event.ReleaseID)
+			}
+			if onEvent != nil {
+				onEvent(event)
+			}
+		},
 		SelfTest: func(ctx context.Context, s *repository.Snapshot) error {
 			for _, ctx := range d.proofs(ctx) {
 				if err := e.replayer.SelfTest(ctx, s); err != nil {
@@ -57,7 +67,7 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 		e.pool.Close()
 		return nil, errors.Join(err, rt.Close())
 	}
-	e.funnel = funnel.New(cfg.Funnel, releases{e.repository, d}, e.gate, e.pool, store, servedLine(served), logger)
+	e.funnel = funnel.New(cfg.Funnel, releases{e.repository, d}, e.gate, e.pool, e.histories, store, servedLine(served), logger)
 	e.replayer = funnel.NewReplayer(e.funnel, rpc.ParseRequest)
 	return e, nil
 }

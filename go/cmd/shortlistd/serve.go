@@ -56,7 +56,8 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	if err := registry.Register(newLoadCollector(e.gate, e.pool, e.funnel)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	if err := telemetry.WatchDevice(registry, e.device.quarantined, e.device.spareRuns); err != nil {
+	if err := errors.Join(telemetry.WatchHistories(registry, e.histories),
+		telemetry.WatchDevice(registry, e.device.quarantined, e.device.spareRuns)); err != nil {
 		return err
 	}
 

@@ -11,6 +11,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/batching/dispatch"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
 )
@@ -26,17 +27,19 @@ type Config struct {
 	// Admin controls releases and has reflection. The default address is 127.0.0.1:7071.
 	Admin Listener
 	// Metrics serves /metrics, /healthz and /readyz over HTTP. The default address is 127.0.0.1:7072.
-	Metrics   Listener
-	Runtime   Runtime
-	Gate      batching.GateOptions // zero fields take the defaults of the package
-	Pool      batching.PoolOptions
-	Batching  dispatch.Options
-	Funnel    funnel.Options
-	RPC       rpc.Options
-	Debug     rpc.DebugOptions
-	Store     Store
-	Telemetry telemetry.Options
-	Drain     Drain
+	Metrics  Listener
+	Runtime  Runtime
+	Gate     batching.GateOptions // zero fields take the defaults of the package
+	Pool     batching.PoolOptions
+	Batching dispatch.Options
+	// HistoryCache keeps encoded histories across requests.
+	HistoryCache kvcache.Options
+	Funnel       funnel.Options
+	RPC          rpc.Options
+	Debug        rpc.DebugOptions
+	Store        Store
+	Telemetry    telemetry.Options
+	Drain        Drain
 }
 
 // Listener is a port. The addresses are loopback by default: whoever opens them to a network decides to.
@@ -90,6 +93,7 @@ func (c *Config) EnsureDefaults() {
 		}
 	}
 	c.WatchInterval = 5 * time.Second
+	c.HistoryCache.MaxBytes = 256 << 20
 	c.Store.MaxEvents = 2048
 	c.Drain = Drain{Delay: 500 * time.Millisecond, Limit: 30 * time.Second}
 	c.Batching.EnsureDefaults()
@@ -133,6 +137,7 @@ func (c *Config) Validate() Faults {
 	}{
 		{"gate", c.Gate.Validate()},
 		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
+		{"history_cache", negatives(map[string]int64{"max_bytes": c.HistoryCache.MaxBytes})},
 		{"batching", c.Batching.Validate()}, {"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
 	} {
 		for _, err := range part.faults {

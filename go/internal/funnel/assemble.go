@@ -21,7 +21,7 @@ func (f *Funnel) assemble(ctx context.Context, release *Release, q *rank.Query, 
 	plan := release.plan
 	used := *q
 	w := &walk{
-		Request: &stage.Request{Query: &used, Plan: plan, Pool: f.pool, Dropped: make(map[string]int), Tap: tap},
+		Request: &stage.Request{Query: &used, Plan: plan, Pool: f.pool, Histories: f.histories, Dropped: make(map[string]int), Tap: tap},
 		release: release, failures: &f.failures, budget: rank.BudgetFrom(ctx),
 		cache: f.cache, asked: q,
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
@@ -23,16 +24,17 @@ type Releases interface {
 
 // Funnel answers queries. It is safe for concurrent use.
 type Funnel struct {
-	opts     Options
-	releases Releases
-	gate     *batching.Gate
-	pool     *batching.Pool
-	store    feature.Store // nil: users are always inline
-	served   func(Served)  // nil: nobody is told
-	ladder   *ladder
-	forced   rank.Rung // 0: none
-	cache    *cache    // nil: nothing is kept
-	failures failures
+	opts      Options
+	releases  Releases
+	gate      *batching.Gate
+	pool      *batching.Pool
+	histories *kvcache.Cache
+	store     feature.Store // nil: users are always inline
+	served    func(Served)  // nil: nobody is told
+	ladder    *ladder
+	forced    rank.Rung // 0: none
+	cache     *cache    // nil: nothing is kept
+	failures  failures
 }
 
 // Served is an answered query, with history and features as they were used. Nothing of it changes any more.
@@ -42,14 +44,14 @@ type Served struct {
 }
 
 // New makes a funnel. store and served may be nil.
-func New(opts Options, releases Releases, gate *batching.Gate, pool *batching.Pool, store feature.Store, served func(Served),
-	logger *slog.Logger) *Funnel {
+func New(opts Options, releases Releases, gate *batching.Gate, pool *batching.Pool, histories *kvcache.Cache, store feature.Store,
+	served func(Served), logger *slog.Logger) *Funnel {
 	opts.EnsureDefaults()
 	worst, _ := parseRung("", opts.WorstRung) // Validate has told
 	forced, _ := parseRung("", opts.ForceRung)
 	return &Funnel{
-		opts: opts, releases: releases, gate: gate, pool: pool, store: store, served: served, failures: failures{logger: logger},
-		ladder: newLadder(worst), forced: forced, cache: newCache(opts.CacheBytes, opts.CacheAge),
+		opts: opts, releases: releases, gate: gate, pool: pool, histories: histories, store: store, served: served,
+		failures: failures{logger: logger}, ladder: newLadder(worst), forced: forced, cache: newCache(opts.CacheBytes, opts.CacheAge),
 	}
 }
 
@@ -91,7 +93,7 @@ func (f *Funnel) run(ctx context.Context, release *Release, q *rank.Query, tap s
 	defer release.plan.Put(w.Scratch)
 	if q.Mode != rank.Retrieve && w.planned < rank.RungPrerankerOrder {
 		w.encoding = ranking.Encode(ctx, w.Request) // needs no candidate, so it runs beside the next two stages
-		defer func() { _ = w.encoding.Wait() }()
+		defer w.encoding.Leave()
 	}
 	switch {
 	case w.planned >= rank.RungCached || !w.retrieve(ctx): // sources in parallel, filter, merge

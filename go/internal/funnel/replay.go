@@ -9,6 +9,7 @@ import (
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
@@ -44,9 +45,10 @@ type Replayer struct {
 }
 
 // NewReplayer makes a replayer; parse reads the JSON of a RecommendRequest. Golden requests are answered
-// without the user store, because a release is proved by what it carries alone.
+// without the user store, because a release is proved by what it carries alone, and without kept histories,
+// because a graph is proved by running it.
 func NewReplayer(f *Funnel, parse func([]byte) (*rank.Query, error)) *Replayer {
-	bare := &Funnel{opts: f.opts, pool: f.pool, failures: failures{logger: f.failures.logger}}
+	bare := &Funnel{opts: f.opts, pool: f.pool, histories: kvcache.New(kvcache.Options{}), failures: failures{logger: f.failures.logger}}
 	return &Replayer{funnel: bare, parse: parse}
 }
 

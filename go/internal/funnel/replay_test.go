@@ -11,6 +11,7 @@ import (
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
@@ -43,7 +44,7 @@ func replayWorld(t *testing.T, release ranktest.Options) (*Replayer, *repository
 	if err := repo.Load(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	f := New(Options{}, repo, batching.NewGate(batching.GateOptions{}), pool, nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	f := New(Options{}, repo, batching.NewGate(batching.GateOptions{}), pool, kvcache.New(kvcache.Options{MaxBytes: 1 << 20}), nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return NewReplayer(f, goldenQuery), repo, rt, id
 }
 

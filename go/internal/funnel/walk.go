@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
@@ -24,8 +25,8 @@ type walk struct {
 	cache      *cache
 	asked      *rank.Query // as it came: the key of kept answers
 	predicates []retrieval.Predicate
-	encoding   *ranking.Encoding // nil in Retrieve
-	queryErr   error             // why there is no query vector
+	encoding   *kvcache.Call // nil in Retrieve
+	queryErr   error         // why there is no query vector
 	reports    []rank.StageReport
 	scores     []float32 // by which the answer is ordered; nil: as retrieved
 	debug      *debugRecord
@@ -160,7 +161,8 @@ func (w *walk) prerank(ctx context.Context) bool {
 // than the answer needs.
 func (w *walk) rank(ctx context.Context) bool {
 	return w.step(ctx, rank.StageRanking, 0, rank.RungPrerankerOrder, func() error {
-		if err := w.encoding.Wait(); err != nil {
+		var err error
+		if w.Encoding, err = w.encoding.Wait(ctx); err != nil {
 			return err
 		}
 		m, wanted := len(w.Rows), min(w.Query.Limit, len(w.Rows))
@@ -223,7 +225,10 @@ func (w *walk) respond() *rank.Result {
 
 // spent is what the request cost on the rung that was planned, from what is known of it now.
 func (w *walk) spent() int64 {
-	done := work{candidates: int64(len(w.Rows)), history: int64(w.History.Length), retrieve: w.Query.Candidates == nil, mode: w.Query.Mode}
+	done := work{candidates: int64(len(w.Rows)), retrieve: w.Query.Candidates == nil, mode: w.Query.Mode}
+	if w.encoding != nil {
+		done.history = int64(w.encoding.Encoded()) // what was kept costs nothing
+	}
 	if w.planned == rank.RungFewerCandidates {
 		done.candidates *= fewerShare
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
@@ -55,10 +56,16 @@ func (s *memoryStore) Get(ctx context.Context, id string) (*feature.User, error)
 	return nil, rank.ErrUserNotFound
 }
 
+// newWorld keeps neither answers nor histories, so that every answer runs every graph, and their faults show.
 func newWorld(t testing.TB, release ranktest.Options) *world { return newKeepingWorld(t, release, -1) }
 
 // newKeepingWorld keeps answers in so many bytes.
 func newKeepingWorld(t testing.TB, release ranktest.Options, keep int64) *world {
+	t.Helper()
+	return newWorldWith(t, release, keep, kvcache.New(kvcache.Options{}))
+}
+
+func newWorldWith(t testing.TB, release ranktest.Options, keep int64, histories *kvcache.Cache) *world {
 	t.Helper()
 	dir := t.TempDir()
 	ranktest.Write(t, dir, release)
@@ -78,7 +85,8 @@ func newKeepingWorld(t testing.TB, release ranktest.Options, keep int64) *world 
 	if err := repo.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.Funnel = funnel.New(funnel.Options{StoreTimeout: 20 * time.Millisecond, Reserve: 40 * time.Millisecond, CacheBytes: keep}, repo, w.gate, pool, w.store,
+	opts := funnel.Options{StoreTimeout: 20 * time.Millisecond, Reserve: 40 * time.Millisecond, CacheBytes: keep}
+	w.Funnel = funnel.New(opts, repo, w.gate, pool, histories, w.store,
 		func(s funnel.Served) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

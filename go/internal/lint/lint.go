@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/rank"},
 	{"internal/bundle"},
 	{"internal/runtime"},
-	{"internal/batching", "internal/repository", "internal/feature", "internal/vector"},
+	{"internal/batching", "internal/repository", "internal/feature", "internal/vector", "internal/kvcache"},
 	{"internal/stage"},
 	{"internal/funnel"},
 	{"internal/rpc"},
@@ -35,7 +35,7 @@ var layers = [][]string{
 // apart are packages beside the layers: what they may import, and who may import them.
 var apart = map[string]struct{ imports, importedBy []string }{
 	"internal/telemetry": {
-		imports:    []string{"internal/rank", "internal/funnel", "internal/repository", "internal/batching"},
+		imports:    []string{"internal/rank", "internal/funnel", "internal/repository", "internal/batching", "internal/kvcache"},
 		importedBy: []string{"internal/rpc", "internal/config", "cmd"},
 	},
 }

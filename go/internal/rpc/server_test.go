@@ -28,6 +28,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
@@ -68,7 +69,7 @@ func newWorld(t *testing.T, opts Options, edit func(*Deps)) *world {
 		t.Fatal(err)
 	}
 	gate, pool := batching.NewGate(batching.GateOptions{}), batching.NewPool(batching.PoolOptions{Workers: 2})
-	f := funnel.New(funnel.Options{}, repo, gate, pool, nil, nil, logger)
+	f := funnel.New(funnel.Options{}, repo, gate, pool, kvcache.New(kvcache.Options{}), nil, nil, logger)
 	deps := Deps{
 		Funnel: f, Replayer: funnel.NewReplayer(f, ParseRequest), Repository: repo, Gate: gate, Pool: pool, Runtime: w.runtime,
 		Observer: w.counts, Logger: logger, Version: "test",

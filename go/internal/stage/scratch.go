@@ -18,7 +18,6 @@ type Scratch struct {
 	Logits       []float32 // [M,T]
 	Score        []float32
 	QueryVectors []float32 // [Q,K]; empty when the query encoder did not run
-	Keys, Values []float32 // [L,H,N,D/H]
 
 	Vectors []float32 // [M,K] gathered retrieval vectors
 	Tokens  []float32 // [M,D] gathered ranker tokens

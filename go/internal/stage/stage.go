@@ -11,6 +11,7 @@ import (
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/vector"
@@ -79,16 +80,19 @@ type Tap func(name string, t runtime.Tensor)
 // Request is one query on its way through the funnel. Its slices live in Scratch and end with the request.
 type Request struct {
 	*Scratch
-	Query   *rank.Query // as used: stored history and features are merged in, overrides applied
-	Plan    *Plan
-	Pool    *batching.Pool
-	History *feature.History
-	Columns []runtime.Tensor // parallel to Plan.Encoder.ColumnNames
-	Allowed vector.Bitmap    // [I]; nil when candidates were given
-	Forced  []int64          // rows that pass every cut
-	Lists   []List           // what each source proposed, in the manifest's order
-	Dropped map[string]int
-	Tap     Tap
+	Query *rank.Query // as used: stored history and features are merged in, overrides applied
+	Plan  *Plan
+	Pool  *batching.Pool
+	// Histories keeps encodings of histories across requests; Encoding is this request's, once it is there.
+	Histories *kvcache.Cache
+	Encoding  *kvcache.Encoding
+	History   *feature.History
+	Columns   []runtime.Tensor // parallel to Plan.Encoder.ColumnNames
+	Allowed   vector.Bitmap    // [I]; nil when candidates were given
+	Forced    []int64          // rows that pass every cut
+	Lists     []List           // what each source proposed, in the manifest's order
+	Dropped   map[string]int
+	Tap       Tap
 }
 
 // Note passes a tensor to the tap, if there is one.

@@ -5,56 +5,65 @@ package ranking
 import (
 	"context"
 	"fmt"
-	"slices"
 
+	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
-// Encoding is a history encoding under way. It depends on no candidate, so it runs beside retrieval and
-// preranking. Wait must be called before the request's scratch memory is given back.
-type Encoding struct {
-	done chan struct{}
-	err  error
-}
-
-// Encode starts the history encoder: Keys and Values [L,H,N,D/H].
-func Encode(ctx context.Context, r *stage.Request) *Encoding {
-	e := &Encoding{done: make(chan struct{})}
-	go func() {
-		defer close(e.done)
-		defer func() {
-			if p := recover(); p != nil {
-				e.err = fmt.Errorf("encode the history: panic: %v", p)
-			}
-		}()
-		e.err = encode(ctx, r)
-	}()
-	return e
-}
-
-// Wait returns when the encoding is done, or has failed.
-func (e *Encoding) Wait() error {
-	<-e.done
-	return e.err
-}
-
-func encode(ctx context.Context, r *stage.Request) error {
-	d := r.Plan.Snapshot.Dims
-	n := int64(max(r.History.Length, 1))
-	size := int(d.L * d.H * n * d.X)
-	keys, values := stage.Resize(&r.Keys, size), stage.Resize(&r.Values, size)
-	inputs := slices.Concat(r.History.Tensors, []runtime.Tensor{
-		r.HistoryLength(),
-		runtime.Floats([]float32{}, 1, d.L, d.H, 0, d.X), // P = 0: nothing is encoded yet
-		runtime.Floats([]float32{}, 1, d.L, d.H, 0, d.X),
+// Encode starts the encoding of the request's history: Keys and Values [L,H,N,D/H]. It depends on no
+// candidate, so it runs beside retrieval and preranking; what is kept of earlier requests is not encoded again.
+func Encode(ctx context.Context, r *stage.Request) *kvcache.Call {
+	plan, pool, history := r.Plan, r.Pool, r.History // the work may outlive the request, so it must not hold its scratch memory
+	return r.Histories.Start(ctx, kvcache.History{
+		Release: plan.Snapshot.ID, User: r.Query.UserID, Events: history.Length, Columns: history.Tensors,
+		Priority: rank.BudgetFrom(ctx).Priority(),
+	}, func(ctx context.Context, past *kvcache.Encoding) (*kvcache.Encoding, error) {
+		return encode(ctx, plan, pool, history, past)
 	})
-	outputs := []runtime.Tensor{runtime.Floats(keys, 1, d.L, d.H, n, d.X), runtime.Floats(values, 1, d.L, d.H, n, d.X)}
-	if err := r.Run(ctx, r.Plan.HistoryEncoder, n, inputs, outputs); err != nil {
-		return err
+}
+
+// encode runs the history encoder over the events after those of past, or over all when past is nil.
+func encode(ctx context.Context, plan *stage.Plan, pool *batching.Pool, h *feature.History, past *kvcache.Encoding) (*kvcache.Encoding, error) {
+	if past == nil {
+		past = &kvcache.Encoding{}
 	}
-	if !stage.Finite(keys) || !stage.Finite(values) {
-		return fmt.Errorf("run history_encoder: %w", stage.ErrNonFinite)
+	d, p, n := plan.Snapshot.Dims, int64(past.Events), int64(max(h.Length, 1))
+	inputs := make([]runtime.Tensor, 0, len(h.Tensors)+3)
+	for _, column := range h.Tensors {
+		inputs = append(inputs, eventsFrom(column, p))
 	}
-	return nil
+	inputs = append(inputs, runtime.Ints([]int64{int64(h.Length) - p}, 1),
+		runtime.Floats(past.Keys, 1, d.L, d.H, p, d.X), runtime.Floats(past.Values, 1, d.L, d.H, p, d.X))
+	size := d.L * d.H * n * d.X
+	e := &kvcache.Encoding{Events: h.Length, Keys: make([]float32, size), Values: make([]float32, size)}
+	outputs := []runtime.Tensor{runtime.Floats(e.Keys, 1, d.L, d.H, n, d.X), runtime.Floats(e.Values, 1, d.L, d.H, n, d.X)}
+	_, err := pool.Do(ctx, []batching.Task{{Cost: n - p, Run: func(ctx context.Context) error {
+		return plan.HistoryEncoder.Run(ctx, inputs, outputs)
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	if !stage.Finite(e.Keys) || !stage.Finite(e.Values) {
+		return nil, fmt.Errorf("run history_encoder: %w", stage.ErrNonFinite)
+	}
+	return e, nil
+}
+
+// eventsFrom is a column [1,N] or [1,N,W] without its first p events, and without a copy.
+func eventsFrom(column runtime.Tensor, p int64) runtime.Tensor {
+	shape := append([]int64(nil), column.Shape...)
+	from := p * int64(column.Len()) / shape[1]
+	shape[1] -= p
+	switch column.DType {
+	case runtime.Float32:
+		return runtime.Floats(column.F32[from:], shape...)
+	case runtime.Int64:
+		return runtime.Ints(column.I64[from:], shape...)
+	default:
+		return runtime.Bools(column.Bool[from:], shape...)
+	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
-// Rank scores the candidates in chunks over the pool: Logits [M,T]. The history must be encoded. When some
+// Rank scores the candidates in chunks over the pool: Logits [M,T]. Encoding must be set. When some
 // chunks fail but the others hold at least wanted candidates, only these stay, in order, and the error says
 // what stopped the rest. With ranked = 0 nothing was changed.
 func Rank(ctx context.Context, r *stage.Request, wanted int) (ranked int, err error) {
@@ -20,7 +20,7 @@ func Rank(ctx context.Context, r *stage.Request, wanted int) (ranked int, err er
 	logits := stage.Resize(&r.Logits, m*int(d.T))
 	n := int64(max(r.History.Length, 1))
 	shared := slices.Concat([]runtime.Tensor{
-		runtime.Floats(r.Keys, 1, d.L, d.H, n, d.X), runtime.Floats(r.Values, 1, d.L, d.H, n, d.X), r.HistoryLength(),
+		runtime.Floats(r.Encoding.Keys, 1, d.L, d.H, n, d.X), runtime.Floats(r.Encoding.Values, 1, d.L, d.H, n, d.X), r.HistoryLength(),
 	}, r.Columns)
 
 	tasks := make([]batching.Task, 0, (m+chunk-1)/chunk)

@@ -59,11 +59,3 @@ func TestKeepRanked(t *testing.T) {
 		}
 	}
 }
-
-func TestAPanicOfTheEncodingIsAnError(t *testing.T) {
-	t.Parallel()
-	r := request() // it has no history, so that encoding it is a fault of the program
-	if err := Encode(t.Context(), r).Wait(); err == nil {
-		t.Error("no error came back")
-	}
-}

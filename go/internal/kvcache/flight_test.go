@@ -1,0 +1,145 @@
+package kvcache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
+)
+
+// slow encodes in a second, unless it is canceled, and counts both.
+type slow struct {
+	encoder
+	started, canceled int
+}
+
+func (s *slow) of(h History) Encode {
+	return func(ctx context.Context, past *Encoding) (*Encoding, error) {
+		s.started++
+		select {
+		case <-time.After(time.Second):
+			return s.encoder.of(h)(ctx, past)
+		case <-ctx.Done():
+			s.canceled++
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func TestOneEncodingServesAllWhoWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
+		var first *Encoding
+		for range 10 {
+			call := c.Start(t.Context(), h, s.of(h))
+			defer call.Leave()
+			if call.Encoded() != 6 {
+				t.Errorf("%d events are encoded for the request", call.Encoded())
+			}
+			go func() {
+				got, err := call.Wait(t.Context())
+				if err != nil || (first != nil && got != first) {
+					t.Errorf("%v, %p and %p", err, got, first)
+				}
+				first = got
+			}()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if stats := c.Stats(); s.started != 1 || stats.Misses != 1 || stats.Shared != 9 || first == nil {
+			t.Errorf("%d runs, %+v", s.started, stats)
+		}
+	})
+}
+
+// The first request's deadline and cancellation are its own: the work goes on for the other.
+func TestTheFirstWhoLeavesFailsNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
+		hurried, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		first := c.Start(hurried, h, s.of(h))
+		second := c.Start(t.Context(), h, s.of(h))
+		if _, err := first.Wait(hurried); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the first got %v at its deadline", err)
+		}
+		first.Leave()
+		first.Leave() // twice does nothing
+		got, err := second.Wait(t.Context())
+		second.Leave()
+		if err != nil || got.Events != 6 || s.canceled != 0 {
+			t.Errorf("the second got %v, %v; %d canceled", got, err, s.canceled)
+		}
+		if c.Start(t.Context(), h, nil).encoding != got {
+			t.Error("the encoding was not kept")
+		}
+	})
+}
+
+func TestWorkThatNobodyWantsIsCanceled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
+		first, second := c.Start(t.Context(), h, s.of(h)), c.Start(t.Context(), h, s.of(h))
+		first.Leave()
+		second.Leave()
+		third := c.Start(t.Context(), h, s.of(h)) // does not inherit the cancellation
+		got, err := third.Wait(t.Context())
+		third.Leave()
+		if err != nil || got.Events != 6 || s.started != 2 || s.canceled != 1 {
+			t.Errorf("the third got %v, %v; %d started, %d canceled", got, err, s.started, s.canceled)
+		}
+	})
+}
+
+// An encoding that lands when nobody wants it any more must not enter: its release may be gone by then.
+func TestAbandonedEncodingsAreNotKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e, c, h := &encoder{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
+		call := c.Start(t.Context(), h, func(_ context.Context, past *Encoding) (*Encoding, error) {
+			time.Sleep(time.Second) // deaf to its cancellation
+			return e.of(h)(t.Context(), past)
+		})
+		call.Leave()
+		c.Forget("r")
+		time.Sleep(2 * time.Second)
+		if s := c.Stats(); s.Entries != 0 || len(c.flights) != 0 {
+			t.Errorf("%+v, %d flights", s, len(c.flights))
+		}
+	})
+}
+
+func TestPrioritiesDoNotMix(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Options{MaxBytes: 1 << 20})
+		seen := map[rank.Priority]bool{}
+		for _, priority := range []rank.Priority{rank.Batch, rank.Critical} {
+			h := upTo("u", 6)
+			h.Priority = priority
+			asked, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			call := c.Start(rank.WithBudget(asked, rank.NewBudget(time.Now(), 7, priority)), h, func(ctx context.Context, _ *Encoding) (*Encoding, error) {
+				time.Sleep(time.Second)
+				b := rank.BudgetFrom(ctx)
+				if _, limited := b.Deadline(); limited || b.Cost() != 7 {
+					t.Errorf("the work has a deadline, or the cost %d", b.Cost())
+				}
+				seen[b.Priority()] = true
+				return &Encoding{Events: h.Events}, nil
+			})
+			defer call.Leave()
+			defer cancel()
+		}
+		time.Sleep(2 * time.Second)
+		if !seen[rank.Batch] || !seen[rank.Critical] || c.Stats().Shared != 0 {
+			t.Errorf("priorities %v, %+v", seen, c.Stats())
+		}
+	})
+}
