@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from shortlist.cli.main import app
-from shortlist.cli.rank import columns, ids, ranking_table, summary
+from shortlist.cli.rank import columns, ids, ranking_table, seconds, summary
 from shortlist.client import Coverage, Recommendation, StageReport
 from shortlist.errors import ConfigError
 
@@ -78,10 +78,13 @@ def test_debug_raises_the_error_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         app()
 
 
-def test_ids_and_columns_are_read_as_meant() -> None:
+def test_ids_times_and_columns_are_read_as_meant() -> None:
     assert ids("1, 2,-3", string_ids=False) == [1, 2, -3]
     assert ids("1,b", string_ids=False) == ["1", "b"]
     assert ids("1,2", string_ids=True) == ["1", "2"]
+    assert seconds("1750000000, 1750000060") == [1_750_000_000, 1_750_000_060]
+    with pytest.raises(ConfigError, match="'yesterday' is no time"):
+        seconds("1,yesterday")
     assert columns(["age=3", "rate=0.5", "query=red = shoes", 'tags=["a"]', "zip=true"], "--context") == {
         "age": 3,
         "rate": 0.5,

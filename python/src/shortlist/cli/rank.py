@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def rank(
     user: Annotated[str, typer.Option(help="Id of a user that the server stores.")] = "",
     history: Annotated[str, typer.Option(help="Items the user engaged with, oldest first, instead of the stored history: 1,2,3.")] = "",
+    times: Annotated[str, typer.Option(help="Unix seconds of the --history's events, for releases whose models read them: 1,2,3.")] = "",
     candidates: Annotated[str, typer.Option(help="Rank these items only: 1,2,3. Without it the whole funnel runs.")] = "",
     feature: Annotated[list[str] | None, typer.Option(help="A user column: --feature gender=F. May be repeated.")] = None,
     context: Annotated[list[str] | None, typer.Option(help="A context column: --context 'query=red shoes'. May be repeated.")] = None,
@@ -47,7 +48,7 @@ def rank(
         "context": columns(context, "--context"),
     }
     if history:
-        options["history"] = History(items=ids(history, string_ids))
+        options["history"] = History(items=ids(history, string_ids), times=seconds(times))
     elif not user:
         options["history"] = History()
     if candidates:
@@ -69,6 +70,14 @@ def ids(text: str, string_ids: bool) -> Ids:
     if not string_ids and all(part.removeprefix("-").isdecimal() for part in parts):
         return [int(part) for part in parts]
     return parts
+
+
+def seconds(text: str) -> list[int]:
+    """Whole numbers parted by commas. Raises ConfigError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise ConfigError(f"--times {wrong[0]!r} is no time", why="times are whole unix seconds", fix="write --times 1750000000,1750000060")
+    return [int(part) for part in parts]
 
 
 def columns(pairs: list[str] | None, option: str) -> dict[str, FeatureValue]:
