@@ -88,6 +88,7 @@ func New(opts Options) (runtime.Runtime, error) {
 	if opts.Provider == CUDA {
 		preload = preloadCUDA(opts)
 	}
+	keepMemory()
 	ort.SetSharedLibraryPath(opts.Library)
 	// Errors are returned; the library would also print each one, cancelled runs included.
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
@@ -156,7 +157,8 @@ func (r *ortRuntime) load(name string, graph []byte, provider string, config map
 
 // sessionOptions are tuned for many concurrent runs of variable shapes on few cores: no threads of ONNX
 // Runtime's own (the worker pool is the parallelism), no spinning, no memory plans, and no arena: it would
-// keep the peak of the shapes seen, and was no faster (perceptron of 6 layers, 64 to 3,000 rows).
+// keep the peak of the shapes seen, and was no faster (perceptron of 6 layers, 64 to 3,000 rows). keepMemory
+// does what an arena would be for.
 func (r *ortRuntime) sessionOptions(provider string, config map[string]string) (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {

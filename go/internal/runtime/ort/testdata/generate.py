@@ -92,6 +92,15 @@ def slow(steps: int = 3000, width: int = 256) -> None:
     )
 
 
+def wide(parts: int = 16) -> None:
+    """y = the largest of (x + 0) + ... + (x + 15), whose 16 parts live at one time: much memory for little output."""
+    names = [f"part_{number}" for number in range(parts)]
+    nodes = [helper.make_node("Add", ["x", f"add_{number}"], [name]) for number, name in enumerate(names)]
+    nodes += [helper.make_node("Sum", names, ["sum"]), helper.make_node("ReduceMax", ["sum"], ["y"])]
+    weights = [numpy_helper.from_array(np.array([number], dtype=np.float32), f"add_{number}") for number in range(parts)]
+    save(HERE / "wide.onnx", nodes, [value("x", TensorProto.FLOAT, "N")], [value("y", TensorProto.FLOAT, 1)], weights)
+
+
 def probe() -> None:
     """y = x w: the smallest graph that a GPU provider must place on its device."""
     save(
@@ -107,4 +116,5 @@ if __name__ == "__main__":
     arithmetic()
     concat()
     slow()
+    wide()
     probe()
