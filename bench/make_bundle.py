@@ -3,6 +3,7 @@
 Examples:
     python bench/make_bundle.py --models .tmp/bench
     python bench/make_bundle.py --models .tmp/bench --ranker bst     another ranker at the same sizes, named bench-bst
+    python bench/make_bundle.py --models .tmp/bench --history 1000   longer histories, named bench-1000
     python bench/make_bundle.py --models .tmp/bench --rank-ids       with one graph from ids to scores beside the six, named bench-ids
 """
 
@@ -59,12 +60,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True, help="folder that gets bench/<release id> and bench/current")
     parser.add_argument("--ranker", choices=KINDS, default="amortized", help="kind of ranker (amortized)")
+    parser.add_argument("--history", type=int, default=200, help="events of the history window, which moves by a quarter of it (200)")
     parser.add_argument("--rank-ids", action="store_true", help="add the graph rank_ids, which bench/peers compares with Triton")
     args = parser.parse_args()
     if args.rank_ids:
         print(export_release(with_rank_ids(toy_plan(replace(BENCH, name="bench-ids"))), args.models, created=CREATED))
         return
-    plan = toy_plan(BENCH if args.ranker == "amortized" else replace(SLOW, name=f"bench-{args.ranker}"))
+    config = BENCH if args.ranker == "amortized" else replace(SLOW, name=f"bench-{args.ranker}")
+    if args.history != BENCH.data.history_max_events:
+        data = replace(config.data, history_max_events=args.history, history_step=args.history // 4)
+        config = replace(config, name=f"{config.name}-{args.history}", data=data)
+    plan = toy_plan(config)
     print(export_release(replace(plan, models=models(plan.dataset.schema, args.ranker)), args.models, created=CREATED))
 
 

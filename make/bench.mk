@@ -8,6 +8,14 @@ PEERS ?=
 bench: build ## Service time against the graphs alone, and memory: a report in bench/reports
 	@$(PY) bench/run.py bench --model $(MODEL) --rounds $(ROUNDS) --requests $(REQUESTS)
 
+# Histories of 200 and of 1,000 events; the releases are made where they are missing.
+bench-histories: setup ## What kept and extended histories save: CPU side by side
+	@for events in 200 1000; do \
+		models=$(TMP)/bench/bench$$(test $$events = 200 || echo -$$events); \
+		test -f $$models/current || $(PY) -W ignore bench/make_bundle.py --models $(TMP)/bench --history $$events; \
+		(cd go && SHORTLIST_BENCH_MODELS=$$models go test ./cmd/shortlistd -run '^$$' -bench Histories -benchtime 3s -count 5) || exit 1; \
+	done
+
 bench-rungs: build ## What each rung of the degradation ladder costs and saves: make bench-rungs [MODEL=models/toy]
 	@$(PY) bench/rungs.py $(if $(filter command environment,$(firstword $(origin MODEL))),--model $(MODEL))
 
@@ -22,4 +30,4 @@ bench-peers-setup: setup ## Install what bench-peers compares with beyond this p
 	@$(VENV)/bin/uv venv -q --allow-existing --python 3.11 $(TMP)/triton
 	@VIRTUAL_ENV=$(TMP)/triton $(VENV)/bin/uv pip install -q nvidia-pytriton==0.7.0 onnxruntime==1.31.1 numpy==1.26.4
 
-.PHONY: bench bench-rungs bench-diagnosis bench-peers bench-peers-setup
+.PHONY: bench bench-histories bench-rungs bench-diagnosis bench-peers bench-peers-setup

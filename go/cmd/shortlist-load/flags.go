@@ -170,6 +170,7 @@ func (p *parser) define(o *options) {
 	value("candidates", "", func(text string) (err error) { o.Mix.Candidates, err = trace.ParseRange(text); return })
 	value("history", "", func(text string) (err error) { o.Mix.History, err = trace.ParseRange(text); return })
 	s.BoolVar(&o.Mix.Ordered, "ordered", false, "")
+	s.IntVar(&o.Mix.Sessions, "sessions", 0, "")
 	s.IntVar(&o.Mix.Limit, "limit", 0, "")
 	s.DurationVar(&o.Deadline, "deadline", o.Deadline, "")
 	s.IntVar(&o.Connections, "connections", o.Connections, "")

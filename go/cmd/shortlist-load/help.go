@@ -25,6 +25,8 @@ What is sent
   -candidates M|A..B    rank calls get so many different items. Default: as recorded
   -history N|A..B       every call gets a fresh history of so many events, which no cache can know. Default: as
                         recorded, and a replayed history is known to the server's cache after its first call
+  -sessions N           so many users at a time come in turn, each back after N calls with an event or two more; the
+                        history begins with -history events, and after 20 visits another user takes the place
   -ordered              requests in the order of the trace: a history that grows is sent as it grew. Default: shuffled
   -limit N              items wanted. Default: as recorded
   -seed N               order, shapes and arrival times (1)

@@ -62,6 +62,7 @@ func (o *options) faults() usageError {
 	f = atLeast(f, "connections", o.Connections, len(addresses))
 	f = atLeast(f, "max-in-flight", o.MaxInFlight, 1)
 	f = atLeast(f, "limit", o.Mix.Limit, 0)
+	f = atLeast(f, "sessions", o.Mix.Sessions, 0)
 	if o.Mix.Candidates.Set {
 		f = atLeast(f, "candidates", o.Mix.Candidates.Low, 1)
 		if len(o.Mix.Weights) > 0 && o.Mix.Weights[trace.Rank] == 0 {

@@ -63,6 +63,7 @@ type Mix struct {
 	Weights    map[Kind]float64 // empty: Rank where the recorded request has candidates, else Recommend
 	Candidates Range            // of Rank calls, drawn without repetition from the items
 	History    Range            // events, drawn from the items: a fresh history in every call, so no cache can help
+	Sessions   int              // users at a time who come back, each with the history of before and new events; 0: none do
 	Limit      int              // 0: as recorded
 	Ordered    bool             // requests in the order of the trace, as users sent them; else in a seeded order
 	Seed       uint64
@@ -103,6 +104,9 @@ func NewGenerator(t *Trace, mix Mix) (*Generator, error) {
 	if len(t.Items.GetInts()) > 0 && len(t.Items.GetStrings()) > 0 {
 		faults = append(faults, errors.New("the trace mixes integer and string item ids; record it from one release"))
 	}
+	if err := mix.sessionFaults(); err != nil {
+		faults = append(faults, err)
+	}
 	g.order = rand.New(rand.NewPCG(mix.Seed, 0)).Perm(len(t.Requests))
 	if mix.Ordered {
 		slices.Sort(g.order)
@@ -113,7 +117,11 @@ func NewGenerator(t *Trace, mix Mix) (*Generator, error) {
 // Call makes call i. Requests come in the order of the mix, each once a round.
 func (g *Generator) Call(i uint64) Call {
 	rng := rand.New(rand.NewPCG(g.mix.Seed, i+1))
-	recorded := g.trace.Requests[g.order[i%uint64(len(g.order))]]
+	from, visits := i, 0
+	if g.mix.Sessions > 0 {
+		from, visits = g.visit(i) // a user keeps the features of one recorded request
+	}
+	recorded := g.trace.Requests[g.order[from%uint64(len(g.order))]]
 	kind := g.kind(recorded, rng)
 	if kind == Rank && !g.mix.Candidates.Set && count(recorded.GetCandidates()) == 0 {
 		recorded = g.ranked[rng.IntN(len(g.ranked))]
@@ -126,8 +134,14 @@ func (g *Generator) Call(i uint64) Call {
 	case kind == Rank && g.mix.Candidates.Set:
 		r.Candidates = g.sample(g.mix.Candidates.draw(rng), rng)
 	}
-	if g.mix.History.Set {
-		g.setHistory(r, g.mix.History.draw(rng), rng)
+	switch {
+	case g.mix.Sessions > 0:
+		begun, now := g.events(from, visits)
+		g.setHistory(r, begun, now, rand.New(rand.NewPCG(g.mix.Seed+1, from)))
+		r.User.Id = fmt.Sprintf("session-%d", from)
+	case g.mix.History.Set:
+		n := g.mix.History.draw(rng)
+		g.setHistory(r, n, n, rng)
 	}
 	if g.mix.Limit > 0 {
 		r.Limit = int32(g.mix.Limit)
@@ -189,23 +203,26 @@ func (g *Generator) pick(rows []int) *pb.ItemIds {
 	return ids
 }
 
-// setHistory replaces the history by n events a minute apart that end at the trace's newest one; actions
-// and times are left out where no recorded history has any.
-func (g *Generator) setHistory(r *pb.RecommendRequest, n int, rng *rand.Rand) {
+// setHistory replaces the history by n events a minute apart, of which the first begun end at the trace's newest
+// one; actions and times are left out where no recorded history has any. More events from the same rng leave
+// the first ones as they are.
+func (g *Generator) setHistory(r *pb.RecommendRequest, begun, n int, rng *rand.Rand) {
 	rows := make([]int, n)
+	fresh := &pb.History{}
 	for i := range rows {
 		rows[i] = rng.IntN(count(g.trace.Items))
-	}
-	fresh := &pb.History{Items: g.pick(rows)}
-	if len(g.trace.actions) > 0 {
-		for range n {
+		if len(g.trace.actions) > 0 {
 			fresh.Actions = append(fresh.Actions, g.trace.actions[rng.IntN(len(g.trace.actions))])
 		}
 	}
+	fresh.Items = g.pick(rows)
 	if newest := g.trace.newest; newest > 0 {
 		for i := range n {
-			fresh.Times = append(fresh.Times, newest-60*int64(n-1-i))
+			fresh.Times = append(fresh.Times, newest-60*int64(begun-1-i))
 		}
+	}
+	if r.Time != 0 {
+		r.Time += 60 * int64(n-begun)
 	}
 	if r.User == nil {
 		r.User = &pb.User{}

@@ -216,6 +216,45 @@ func TestBundlesGiveTheCatalogsIDs(t *testing.T) {
 	}
 }
 
+// Users of sessions come back in turn, each with the history of before and an event or two more.
+func TestSessionsGrow(t *testing.T) {
+	const users = 7
+	g := generator(t, open(t, lines), Mix{Seed: 3, Sessions: users, History: Range{2, 5, true}, Weights: map[Kind]float64{Recommend: 1}})
+	last, visits := map[string]*pb.RecommendRequest{}, map[string]int{}
+	for i := range uint64(3 * users * visitsPerSession) {
+		r := g.Call(i).Request
+		h, id := r.User.History, r.User.Id
+		visits[id]++
+		if before := last[id]; before != nil {
+			old := before.User.History
+			n, more := len(old.Items.Ints), len(h.Items.Ints)-len(old.Items.Ints)
+			if more < 1 || more > 2 || !slices.Equal(h.Items.Ints[:n], old.Items.Ints) || !slices.Equal(h.Actions[:n], old.Actions) ||
+				!slices.Equal(h.Times[:min(n, len(h.Times))], old.Times) {
+				t.Fatalf("call %d of %s: %v became %v", i, id, old, h)
+			}
+			if before.GetTime() > r.GetTime() || len(before.User.Features) != len(r.User.Features) {
+				t.Fatalf("call %d of %s goes back in time, or is of somebody else", i, id)
+			}
+		}
+		last[id] = r
+	}
+	whole := 0
+	for id, n := range visits {
+		if n > visitsPerSession {
+			t.Errorf("%s came %d times", id, n)
+		}
+		if n == visitsPerSession {
+			whole++
+		}
+	}
+	if whole < 2*users {
+		t.Errorf("%d whole sessions among %d users", whole, len(visits))
+	}
+	if _, err := NewGenerator(open(t, lines), Mix{Sessions: 5, Ordered: true}); err == nil || !strings.Contains(err.Error(), "needs -history") {
+		t.Errorf("sessions without a history: %v", err)
+	}
+}
+
 func TestParseRange(t *testing.T) {
 	for text, want := range map[string]Range{"7": {7, 7, true}, "0..200": {0, 200, true}} {
 		if got, err := ParseRange(text); err != nil || got != want || got.String() != text {
