@@ -25,7 +25,7 @@ import numpy as np
 from report import ROOT, Section, core_count, cpu_name, write_report
 
 BATCHES = (1, 8, 32)
-OURS = {"int8": "8", "fp32": "32"}
+OURS = {"int8": "8", "int4": "4", "fp32": "32"}
 PEERS = {"faiss": "faiss IndexFlatIP", "graph": "graph `index`", "integer": "MatMulInteger, product only"}
 
 

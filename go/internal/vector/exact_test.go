@@ -131,7 +131,7 @@ func TestExactIsExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(11, 12))
-			for _, size := range []struct{ items, k int }{{1, 1}, {63, 3}, {512, 16}, {1025, 64}, {5000, 50}, {3000, 128}} {
+			for _, size := range []struct{ items, k int }{{1, 1}, {63, 3}, {512, 16}, {1025, 64}, {2100, 50}, {700, 128}} {
 				vectors, query := draw(r, size.items, size.k)
 				var queries []Query
 				for _, limit := range []int{1, 10, 500, 10000} {

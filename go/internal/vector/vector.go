@@ -4,7 +4,7 @@
 // A scan over all fp32 vectors is bound by memory. Coded searches read a quarter of the bytes or less: a row's
 // codes give its score up to an error that is bounded, not estimated (bound.go), so a row whose upper bound lies
 // below the k-th best lower bound cannot be among the k best. The rows that are left, a few times k for most
-// vectors and all of them for the worst, are scored again in fp32. Nothing is lost, whatever the vectors are.
+// vectors at 8 bits and all of them for the worst, are scored again in fp32. Nothing is lost, whatever the vectors are.
 //
 // Shapes: I items, K width.
 package vector

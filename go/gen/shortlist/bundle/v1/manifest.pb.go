@@ -212,7 +212,7 @@ const (
 	IndexKind_INDEX_FLOAT32 IndexKind = 2
 	// A scan of 8-bit codes that the server makes of its vectors; what the error of the codes leaves open is scored in fp32.
 	IndexKind_INDEX_INT8 IndexKind = 3
-	// The same with 4-bit codes of rotated vectors: half the bytes, and some dozen times as many rows to score in fp32.
+	// The same with 4-bit codes of rotated vectors: half the bytes, and so wide a bound that a third of the rows may be scored in fp32.
 	IndexKind_INDEX_INT4 IndexKind = 4
 )
 
