@@ -27,11 +27,12 @@ LIBRARY_METRICS = {"process_resident_memory_bytes", "process_cpu_seconds_total",
 
 
 def our_metrics() -> set[str]:
-    """The names that the Go sources register; a histogram's series carry a suffix."""
+    """The names that the Go sources register or collect; a histogram's series carry a suffix."""
     names: set[str] = set()
-    for source in (ROOT / "go/internal").rglob("*.go"):
+    for source in (ROOT / "go").rglob("*.go"):
         if source.name.endswith("_test.go"):
             continue
+        names |= set(re.findall(r'\bdesc\("(shortlist_\w+)"', source.read_text()))
         for kind, name in re.findall(r'prometheus\.(\w+)Opts\{\s*Name:\s*"(\w+)"', source.read_text()):
             names |= {name + suffix for suffix in ("_bucket", "_count", "_sum")} if kind == "Histogram" else {name}
     return names

@@ -51,6 +51,24 @@ ROWS: list[tuple[str, list[tuple[str, str, str, list[tuple[str, str]]]]]] = [
                 "A plateau at the gate's limit means overload.",
                 [("sum by (instance) (shortlist_calls_in_flight)", "{{instance}}")],
             ),
+            (
+                "Admitted cost and its limit",
+                "short",
+                "In candidates. The limit follows what the server can do: at the limit means overload, a falling limit a slower server.",
+                [
+                    ("sum by (instance) (shortlist_gate_cost)", "{{instance}}"),
+                    ("sum by (instance) (shortlist_gate_limit)", "{{instance}}: limit"),
+                ],
+            ),
+            (
+                "Refusals by reason, and the ladder",
+                "short",
+                "Refused calls a second; the level is rungs below full that overload has taken away.",
+                [
+                    (rate("shortlist_gate_shed_total", "reason"), "{{reason}}"),
+                    ("max by (instance) (shortlist_ladder_level)", "{{instance}}: level"),
+                ],
+            ),
         ],
     ),
     (

@@ -223,3 +223,28 @@ func TestASoakWatchesAProcess(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
+
+// An overload run offers multiples of the capacity that it finds, and says which promises were kept.
+func TestAnOverloadRunIsJudged(t *testing.T) {
+	var inside atomic.Int64
+	address := loadtest.Start(t, func(ctx context.Context, method string, r *pb.RecommendRequest) (*pb.RecommendResponse, error) {
+		defer inside.Add(-1)
+		if inside.Add(1) > 4 {
+			return nil, status.Error(codes.ResourceExhausted, "full")
+		}
+		time.Sleep(20 * time.Millisecond)
+		return good(ctx, method, r)
+	})
+	path := filepath.Join(t.TempDir(), "r.json")
+	code, stdout, stderr := call(t, "-overload", "-address", address, "-trace", file(t, "r.jsonl", requests), "-rate", "0.5,2", "-duration", "1s", "-warmup", "1s", "-json", path)
+	r := read[report.Load](t, path)
+	if code == exitUsage || r.Capacity <= 0 || r.Capacity > 210 || len(r.Steps) != 2 || r.Steps[1].Offered != 2*r.Capacity {
+		t.Fatalf("exit code %d, capacity %g, %s", code, r.Capacity, stderr)
+	}
+	if len(r.Verdicts) < 2 || r.Steps[1].Shed == 0 || r.Steps[1].Refusals.Count != r.Steps[1].Shed {
+		t.Errorf("verdicts %+v, %d shed, refusals %+v", r.Verdicts, r.Steps[1].Shed, r.Steps[1].Refusals)
+	}
+	if !strings.Contains(stdout, "capacity, by a closed loop") || !strings.Contains(stdout, "kept: ") {
+		t.Errorf("table: %s", stdout)
+	}
+}

@@ -3,6 +3,7 @@ package batching
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,6 +161,40 @@ func TestGateWaiterThatLeavesUnblocksOthers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Room that comes with the deadline comes too late: nothing starts after it.
+func TestGateAdmitsNothingPastItsDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(GateOptions{MaxCost: 10, MaxWait: time.Hour})
+		release, _ := g.Enter(withCost(10, rank.Normal))
+		time.AfterFunc(30*time.Millisecond, release)
+		budget := rank.NewBudget(time.Now().Add(30*time.Millisecond), 1, rank.Normal)
+		var late *rank.DeadlineError
+		if _, err := g.Enter(rank.WithBudget(context.Background(), budget)); !errors.As(err, &late) {
+			t.Errorf("err = %v, want DeadlineError", err)
+		}
+		synctest.Wait()
+		if stats := g.Stats(); stats.Shed[ShedDeadline] != 1 || stats.InUse != 0 {
+			t.Errorf("stats %+v", stats)
+		}
+	})
+}
+
+func TestGateOptionsAreChecked(t *testing.T) {
+	t.Parallel()
+	for field, opts := range map[string]GateOptions{
+		"max_cost": {MaxCost: -1}, "min_cost": {MinCost: 20, MaxCost: 10}, "max_tenants": {MaxTenants: -1}, "tenant_weights": {TenantWeights: "a=1,b"},
+		"tenant_weights: ": {TenantWeights: "a=0"}, "tenant_weights:": {TenantWeights: "=1"},
+	} {
+		if faults := opts.Validate(); len(faults) != 1 || !strings.HasPrefix(faults[0].Error(), field) {
+			t.Errorf("%+v: %v, want a fault of %s", opts, faults, field)
+		}
+	}
+	if faults := (&GateOptions{TenantWeights: "a=1, b=0.5"}).Validate(); len(faults) != 0 {
+		t.Error(faults)
+	}
 }
 
 func TestGateDrains(t *testing.T) {

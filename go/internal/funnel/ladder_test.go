@@ -160,3 +160,27 @@ func TestCacheKeyTellsRequestsApart(t *testing.T) {
 		t.Error("the order of features, or a new history of a user with an id, changes the key")
 	}
 }
+
+// Sampling sends its share down every rung, and nothing else.
+func TestSamplingReachesEveryRung(t *testing.T) {
+	t.Parallel()
+	f := New(Options{SampleRungs: 0.02}, nil, nil, nil, nil, nil, nil, nil)
+	counts := map[rank.Rung]int{}
+	const requests = 20_000
+	for range requests {
+		rung, _ := f.plan(&rank.Query{})
+		counts[rung]++
+	}
+	for rung := rank.RungFewerCandidates; rung <= rank.RungPopular; rung++ {
+		if share := float64(counts[rung]) / requests; share < 0.015 || share > 0.025 {
+			t.Errorf("%s got %.3f of the traffic, want 0.02", rung, share)
+		}
+	}
+	if rung, _ := f.plan(&rank.Query{Debug: &rank.Debug{ForceRung: rank.RungFull}}); rung != rank.RungFull {
+		t.Errorf("a forced full answer is planned on %s", rung)
+	}
+	f.opts.SampleRungs = 0
+	if rung, reason := f.plan(&rank.Query{}); rung != rank.RungFull {
+		t.Errorf("without sampling a request is planned on %s for %s", rung, reason)
+	}
+}
