@@ -77,10 +77,14 @@ func newGPU(t *testing.T, spared bool) *gpu {
 	return g
 }
 
+func (g *gpu) query() *rank.Query {
+	return &rank.Query{Mode: rank.Rank, Time: 1, Limit: 5, Candidates: &rank.ItemIDs{Ints: []int64{10, 20, 30, 40, 50, 60, 70}},
+		History: &rank.History{Items: rank.ItemIDs{Ints: []int64{20, 40}}}}
+}
+
 func (g *gpu) ask(t *testing.T) (*rank.Result, error) {
 	t.Helper()
-	return g.Answer(t.Context(), &rank.Query{Mode: rank.Rank, Time: 1, Limit: 5, Candidates: &rank.ItemIDs{Ints: []int64{10, 20, 30, 40, 50, 60, 70}},
-		History: &rank.History{Items: rank.ItemIDs{Ints: []int64{20, 40}}}})
+	return g.Answer(t.Context(), g.query())
 }
 
 func lost() fake.Fault {
@@ -110,6 +114,29 @@ func TestAFailedDeviceLeavesItsWorkToTheCPU(t *testing.T) {
 	}
 	if !strings.Contains(g.log.String(), "SERVING FROM THE CPU") || !strings.Contains(g.log.String(), "CUDA failure 700") {
 		t.Errorf("the log is not loud:\n%s", &g.log)
+	}
+}
+
+// The context under which the self-test proves the CPU reaches every graph that a request runs.
+func TestTheCPUIsProvedBeforeItIsNeeded(t *testing.T) {
+	g := newGPU(t, true)
+	proofs := g.device.proofs(t.Context())
+	if len(proofs) != 2 {
+		t.Fatalf("%d proofs, want one of the device and one of the CPU", len(proofs))
+	}
+	runs := func(rt *fake.Runtime) (n int) {
+		for _, name := range bundle.GraphNames {
+			n += rt.Runs(name)
+		}
+		return n
+	}
+	device := runs(g.runtime)
+	result, err := g.Answer(proofs[1], g.query())
+	if err != nil || result.Coverage.Rung != rank.RungFull {
+		t.Fatalf("%v %+v", err, result)
+	}
+	if now := runs(g.runtime); now != device || runs(g.cpu) < 4 {
+		t.Errorf("%d runs on the device and %d on the CPU, want 0 and 4 or more", now-device, runs(g.cpu))
 	}
 }
 
