@@ -1,125 +1,132 @@
 package ort
 
+/*
+#include "shim.h"
+*/
+import "C"
+
 import (
 	"context"
 	"errors"
 	"fmt"
-
-	ort "github.com/yalue/onnxruntime_go"
+	goruntime "runtime"
+	"unsafe"
 
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
 
-// call is the values of one run. ONNX Runtime sees the caller's Go memory directly: heap objects do not
-// move, and the caller's slices keep them alive until the run is over.
+// call is the tensors of one run; calls are reused, so that a run allocates nothing of its own. ONNX Runtime
+// sees the caller's Go memory directly: it is pinned until the run is over.
 type call struct {
-	inputs, outputs []ort.Value
+	tensors []C.shim_tensor // inputs, then outputs
+	pins    goruntime.Pinner
+
+	options    *C.OrtRunOptions
+	terminated chan error
+	terminate  func() // sets the flag of options, and tells terminated
 }
 
-// bind makes a value of each input, and of each output that is to be written in place.
-func (c *call) bind(inputs, outputs []runtime.Tensor) (err error) {
+func newCall(tensors int) *call {
+	c := &call{tensors: make([]C.shim_tensor, tensors), terminated: make(chan error, 1)}
+	c.terminate = func() { c.terminated <- statusError(C.shim_terminate(c.options, 1)) }
+	return c
+}
+
+// elementTypes are ONNXTensorElementDataType.
+var elementTypes = [...]C.int32_t{runtime.Float32: 1, runtime.Int64: 7, runtime.Bool: 9}
+
+// bind describes the tensors to ONNX Runtime; an output without a shape is left for it to allocate.
+func (c *call) bind(inputs, outputs []runtime.Tensor) error {
 	for i := range inputs {
-		if c.inputs[i], err = valueOf(&inputs[i]); err != nil {
+		if err := c.set(&c.tensors[i], &inputs[i]); err != nil {
 			return err
 		}
 	}
 	for i := range outputs {
+		t := &c.tensors[len(inputs)+i]
 		if outputs[i].Shape == nil {
-			continue // stays nil: ONNX Runtime allocates it
-		}
-		if c.outputs[i], err = valueOf(&outputs[i]); err != nil {
+			*t = C.shim_tensor{}
+		} else if err := c.set(t, &outputs[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func valueOf(t *runtime.Tensor) (ort.Value, error) {
-	switch t.DType {
+func (c *call) set(to *C.shim_tensor, from *runtime.Tensor) error {
+	if len(from.Shape) > C.SHIM_MAX_RANK {
+		return fmt.Errorf("a tensor has %d dimensions where %d are possible", len(from.Shape), C.SHIM_MAX_RANK)
+	}
+	for i, n := range from.Shape {
+		to.shape[i] = C.int64_t(n)
+	}
+	to.rank, to._type = C.int32_t(len(from.Shape)), elementTypes[from.DType]
+	size := 0
+	switch from.DType {
 	case runtime.Float32:
-		return tensorOf(t.Shape, t.F32)
+		to.data, size = unsafe.Pointer(unsafe.SliceData(from.F32)), 4
 	case runtime.Int64:
-		return tensorOf(t.Shape, t.I64)
+		to.data, size = unsafe.Pointer(unsafe.SliceData(from.I64)), 8
 	default:
-		return tensorOf(t.Shape, t.Bool)
+		to.data, size = unsafe.Pointer(unsafe.SliceData(from.Bool)), 1
 	}
+	to.bytes = C.size_t(from.Len() * size)
+	if to.bytes == 0 {
+		to.data = unsafe.Pointer(&C.shim_empty)
+	} else {
+		c.pins.Pin(to.data)
+	}
+	return nil
 }
 
-// tensorOf returns an untyped nil on failure, which free can tell from a value.
-func tensorOf[T ort.TensorData](shape []int64, data []T) (ort.Value, error) {
-	value, err := ort.NewTensor(shape, data)
-	if err != nil {
-		return nil, err
-	}
-	return value, nil
-}
-
-// run executes the graph. A context that can end has its own run options, whose terminate flag ONNX Runtime
-// looks at between nodes.
-func (c *call) run(ctx context.Context, session *ort.DynamicAdvancedSession, free *optionList) error {
+// run executes the graph. A context that can end has run options, whose terminate flag ONNX Runtime looks at
+// between nodes.
+func (c *call) run(ctx context.Context, s *session) error {
 	if ctx.Done() == nil {
-		return session.RunWithOptions(c.inputs, c.outputs, nil)
+		return c.cross(s, nil)
 	}
-	options, err := free.take()
+	options, err := s.runtime.options.take()
 	if err != nil {
 		return err
 	}
-	terminated := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { terminated <- options.Terminate() })
-	err = session.RunWithOptions(c.inputs, c.outputs, options)
+	c.options = options
+	stop := context.AfterFunc(ctx, c.terminate)
+	err = c.cross(s, options)
 	if !stop() {
-		// The function runs or ran: the options may be touched, and freed, only after it is done.
-		err = errors.Join(err, <-terminated, options.UnsetTerminate())
+		// The function runs or ran: the options may be touched, and used again, only after it is done.
+		err = errors.Join(err, <-c.terminated, statusError(C.shim_terminate(options, 0)))
 	}
-	free.put(options)
+	s.runtime.options.put(options)
 	return err
 }
 
-// optionList keeps run options for reuse, each as good as new. They are C memory, so a sync.Pool, which
-// drops what it holds, would leak them.
-type optionList struct {
-	free chan *ort.RunOptions
+func (c *call) cross(s *session, options *C.OrtRunOptions) error {
+	return statusError(C.shim_run(s.pointer, options, s.inputNames.first(), C.size_t(len(s.inputs)),
+		s.outputNames.first(), C.size_t(len(s.outputs)), &c.tensors[0]))
 }
 
-func newOptionList() *optionList { return &optionList{free: make(chan *ort.RunOptions, 64)} }
-
-func (l *optionList) take() (*ort.RunOptions, error) {
-	select {
-	case options := <-l.free:
-		return options, nil
-	default:
-		return ort.NewRunOptions()
-	}
-}
-
-func (l *optionList) put(options *ort.RunOptions) {
-	select {
-	case l.free <- options:
-	default:
-		_ = options.Destroy() // cannot fail
-	}
-}
-
-// drain frees what is kept; nothing may be running.
-func (l *optionList) drain() {
-	for len(l.free) > 0 {
-		_ = (<-l.free).Destroy()
-	}
-}
-
-// collect hands the outputs that ONNX Runtime allocated to the caller.
+// collect copies the outputs that ONNX Runtime allocated to the caller.
 func (c *call) collect(outputs []runtime.Tensor) error {
 	for i := range outputs {
-		if outputs[i].Shape != nil {
+		t := &c.tensors[len(c.tensors)-len(outputs)+i]
+		if t.value == nil {
 			continue
 		}
-		switch value := c.outputs[i].(type) {
-		case *ort.Tensor[float32]:
-			outputs[i] = runtime.Floats(value.GetData(), value.GetShape()...)
-		case *ort.Tensor[int64]:
-			outputs[i] = runtime.Ints(value.GetData(), value.GetShape()...)
-		case *ort.Tensor[bool]:
-			outputs[i] = runtime.Bools(value.GetData(), value.GetShape()...)
+		if t.rank > C.SHIM_MAX_RANK {
+			return fmt.Errorf("output %d has %d dimensions where %d are possible", i, t.rank, C.SHIM_MAX_RANK)
+		}
+		shape := make([]int64, t.rank)
+		for j := range shape {
+			shape[j] = int64(t.shape[j])
+		}
+		n := runtime.Elements(shape)
+		switch t._type {
+		case elementTypes[runtime.Float32]:
+			outputs[i] = runtime.Floats(copied[float32](t.data, n), shape...)
+		case elementTypes[runtime.Int64]:
+			outputs[i] = runtime.Ints(copied[int64](t.data, n), shape...)
+		case elementTypes[runtime.Bool]:
+			outputs[i] = runtime.Bools(copied[bool](t.data, n), shape...)
 		default:
 			return fmt.Errorf("output %d is not a float32, int64 or bool tensor", i)
 		}
@@ -127,14 +134,20 @@ func (c *call) collect(outputs []runtime.Tensor) error {
 	return nil
 }
 
-// free releases the values; the memory behind them is Go's.
+func copied[T any](from unsafe.Pointer, n int64) []T {
+	to := make([]T, n)
+	copy(to, unsafe.Slice((*T)(from), n))
+	return to
+}
+
+// free lets go of the caller's memory and of what ONNX Runtime allocated.
 func (c *call) free() {
-	for _, values := range [...][]ort.Value{c.inputs, c.outputs} {
-		for i, value := range values {
-			if value != nil {
-				_ = value.Destroy() // cannot fail on a value that was made
-				values[i] = nil
-			}
+	for i := range c.tensors {
+		if value := c.tensors[i].value; value != nil {
+			C.shim_release_value(value)
 		}
+		c.tensors[i].data, c.tensors[i].value = nil, nil
 	}
+	c.options = nil
+	c.pins.Unpin()
 }

@@ -94,10 +94,12 @@ func New(opts Options) (runtime.Runtime, error) {
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return nil, fmt.Errorf("start ONNX Runtime from %q: %w; check that the file is libonnxruntime.so of version 1.31 or later", opts.Library, err)
 	}
+	if err := openShim(opts.Library); err != nil {
+		return nil, errors.Join(err, ort.DestroyEnvironment())
+	}
 	r := &ortRuntime{opts: opts, options: newOptionList()}
 	if err := r.probe(); err != nil {
-		r.options.drain()
-		err = errors.Join(err, ort.DestroyEnvironment())
+		err = errors.Join(err, r.end())
 		if opts.Provider != CPU {
 			return nil, &ProviderError{Asked: opts.Provider, Cause: errors.Join(err, preload)}
 		}
@@ -225,7 +227,13 @@ func (r *ortRuntime) Close() error {
 		return fmt.Errorf("close runtime: %d sessions are still open", r.open)
 	}
 	r.closed = true
+	return r.end()
+}
+
+// end frees everything of ONNX Runtime's; no session is open, and the caller holds process.
+func (r *ortRuntime) end() error {
 	r.options.drain()
+	closeShim()
 	return ort.DestroyEnvironment()
 }
 

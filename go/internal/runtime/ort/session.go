@@ -1,5 +1,10 @@
 package ort
 
+/*
+#include "shim.h"
+*/
+import "C"
+
 import (
 	"context"
 	"errors"
@@ -19,8 +24,11 @@ type session struct {
 	outputs []runtime.TensorSpec
 	calls   sync.Pool // *call
 
-	running sync.RWMutex // held shared by runs, exclusively by Close
-	session *ort.DynamicAdvancedSession
+	running     sync.RWMutex // held shared by runs, exclusively by Close
+	session     *ort.DynamicAdvancedSession
+	pointer     *C.OrtSession // of session
+	inputNames  cNames
+	outputNames cNames
 }
 
 func (r *ortRuntime) newSession(name string, graph []byte, provider string, config map[string]string) (*session, error) {
@@ -50,9 +58,11 @@ func (r *ortRuntime) newSession(name string, graph []byte, provider string, conf
 	if err = errors.Join(err, options.Destroy()); err != nil {
 		return nil, err
 	}
-	s.calls.New = func() any {
-		return &call{inputs: make([]ort.Value, len(inputs)), outputs: make([]ort.Value, len(outputs))}
+	if s.pointer, err = sessionPointer(s.session); err != nil {
+		return nil, errors.Join(err, s.session.Destroy())
 	}
+	s.inputNames, s.outputNames = newNames(namesOf(s.inputs)), newNames(namesOf(s.outputs))
+	s.calls.New = func() any { return newCall(len(inputs) + len(outputs)) }
 	return s, nil
 }
 
@@ -103,7 +113,7 @@ func (s *session) Run(ctx context.Context, inputs, outputs []runtime.Tensor) err
 	defer c.free()
 	err := c.bind(inputs, outputs)
 	if err == nil {
-		err = c.run(ctx, s.session, s.runtime.options)
+		err = c.run(ctx, s)
 	}
 	if err == nil {
 		err = c.collect(outputs)
@@ -130,6 +140,8 @@ func (s *session) Close() error {
 	}
 	err := s.session.Destroy()
 	s.session = nil
+	s.inputNames.free()
+	s.outputNames.free()
 	s.runtime.sessionClosed()
 	return err
 }
