@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
@@ -32,6 +33,7 @@ type engine struct {
 	histories  *kvcache.Cache
 	funnel     *funnel.Funnel
 	replayer   *funnel.Replayer
+	tuning     atomic.Pointer[funnel.Tuning] // of the release loaded last; nil before the first
 }
 
 // newEngine wires the levels together. Nothing is loaded yet. store, served and onEvent may be nil.
@@ -60,7 +62,7 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 				}
 			}
 			e.replayer.Warm(ctx, s)
-			return nil
+			return e.tune(ctx, s, logger)
 		},
 	})
 	if err != nil {
@@ -70,6 +72,21 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 	e.funnel = funnel.New(cfg.Funnel, releases{e.repository, d}, e.gate, e.pool, e.histories, store, servedLine(served), logger)
 	e.replayer = funnel.NewReplayer(e.funnel, rpc.ParseRequest)
 	return e, nil
+}
+
+// tune cuts a release into work for this machine, and records how.
+func (e *engine) tune(ctx context.Context, s *repository.Snapshot, logger *slog.Logger) error {
+	t, err := e.replayer.Tune(ctx, s)
+	if err != nil {
+		return err
+	}
+	e.tuning.Store(t)
+	micros := func(l funnel.Linear) string {
+		return fmt.Sprintf("%.1f + %.3f n", l.Fixed.Seconds()*1e6, l.Each.Seconds()*1e6)
+	}
+	logger.Info("release tuned", "release", s.ID, "workers", e.pool.Workers(), "chunk", t.Chunk, "chunk_micros", t.ChunkTime.Microseconds(),
+		"query_micros", micros(t.Query), "history_micros", micros(t.History), "prerank_micros", micros(t.Prerank), "rank_micros", micros(t.Rank))
+	return nil
 }
 
 func servedLine(served *telemetry.ServedLog) func(funnel.Served) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/shortlist-serving/shortlist/go/internal/config"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/funnel"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
@@ -53,6 +54,9 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
 	metrics.Provider(e.runtime.Provider(), e.runtime.Version())
+	if err := watchTuning(registry, e); err != nil {
+		return err
+	}
 	if err := registry.Register(newLoadCollector(e.gate, e.pool, e.funnel)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -129,6 +133,31 @@ func onEvent(event repository.Event, metrics *telemetry.Metrics, logger *slog.Lo
 	if event.Kind == "activated" {
 		metrics.Released(event.ReleaseID)
 	}
+}
+
+// watchTuning shows how the release loaded last is cut into work; 0 before there is one.
+func watchTuning(registry prometheus.Registerer, e *engine) error {
+	for _, gauge := range []struct {
+		name, help string
+		value      func(*funnel.Tuning) float64
+	}{
+		{"shortlist_chunk_candidates", "Candidates of one run of the ranker.", func(t *funnel.Tuning) float64 { return float64(t.Chunk) }},
+		{"shortlist_chunk_seconds", "Time of such a run with the longest history.", func(t *funnel.Tuning) float64 { return t.ChunkTime.Seconds() }},
+		{"shortlist_history_candidates", "Cost of encoding the longest history, in ranked candidates.", func(t *funnel.Tuning) float64 {
+			return float64(t.History.Of(t.Events)) / float64(t.Rank.Each)
+		}},
+	} {
+		read := func() float64 {
+			if t := e.tuning.Load(); t != nil {
+				return gauge.value(t)
+			}
+			return 0
+		}
+		if err := registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: gauge.name, Help: gauge.help}, read)); err != nil {
+			return fmt.Errorf("register %s: %w", gauge.name, err)
+		}
+	}
+	return nil
 }
 
 // listening is the three open doors.

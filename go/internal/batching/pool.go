@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 // Task is one chunk of a request.
 type Task struct {
-	// Cost relative to other tasks, for fairness; candidates are a good unit. Less than 1 counts as 1.
+	// Cost is the time that the task is expected to hold a worker, in microseconds. Less than 1 counts as 1.
 	Cost int64
 	// Run does the work; ctx is that of Do.
 	Run func(ctx context.Context) error
@@ -78,7 +79,8 @@ func (p *Pool) Queued() int {
 
 // Do runs the tasks and waits for them. Priority comes from the rank.Budget of ctx. Tasks that have not
 // started when ctx ends, or when another task of the call fails, never run; tasks that started are waited
-// for. errs[i] is nil when task i ran well, so that finished chunks can be used; err is the first failure.
+// for. err is the first failure; with one, errs[i] is nil when task i ran well, so that finished chunks can
+// be used.
 // A full queue is an *rank.OverloadedError and nothing runs; a closed pool is rank.ErrDraining. A call
 // alone in the queue is taken whatever its number of tasks.
 func (p *Pool) Do(ctx context.Context, tasks []Task) (errs []error, err error) {
@@ -88,10 +90,8 @@ func (p *Pool) Do(ctx context.Context, tasks []Task) (errs []error, err error) {
 	if len(tasks) == 0 {
 		return nil, nil
 	}
-	j := &job{
-		ctx: ctx, tasks: tasks, errs: make([]error, len(tasks)),
-		weight: weightOf(rank.BudgetFrom(ctx).Priority()), done: make(chan struct{}),
-	}
+	j := newJob(ctx, tasks)
+	defer j.recycle()
 	if err := p.submit(j); err != nil {
 		return nil, err
 	}
@@ -103,7 +103,10 @@ func (p *Pool) Do(ctx context.Context, tasks []Task) (errs []error, err error) {
 		p.mu.Unlock()
 		<-j.done
 	}
-	return j.errs, j.failed
+	if j.failed == nil {
+		return nil, nil
+	}
+	return slices.Clone(j.errs), j.failed
 }
 
 func (p *Pool) submit(j *job) error {
@@ -133,7 +136,7 @@ func (p *Pool) fail(j *job, err error) {
 	j.failed = err
 	p.queue.drop(j, err)
 	if j.running == 0 {
-		close(j.done)
+		j.done <- struct{}{}
 	}
 }
 
@@ -160,7 +163,7 @@ func (p *Pool) work() {
 		}
 		j.running--
 		if j.running == 0 && j.next == len(j.tasks) {
-			close(j.done)
+			j.done <- struct{}{}
 		}
 	}
 }

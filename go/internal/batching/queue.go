@@ -3,6 +3,7 @@ package batching
 import (
 	"container/heap"
 	"context"
+	"sync"
 
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 )
@@ -14,20 +15,36 @@ var weights = [...]int64{rank.Critical: 1, rank.Normal: 4, rank.Batch: 16}
 func weightOf(p rank.Priority) int64 { return weights[min(int(p), len(weights)-1)] }
 
 // job is the tasks of one Do call. Its fields are guarded by the pool's mutex, but for tasks[i] and
-// errs[i], which belong to the worker that took task i, and are read again after done.
+// errs[i], which belong to the worker that took task i, and are read again after done. Jobs are reused.
 type job struct {
 	ctx    context.Context
 	tasks  []Task
 	errs   []error
 	weight int64
 
-	next    int   // first task not taken
-	running int   // tasks taken and not finished
-	tag     int64 // virtual start time of task next
-	order   int64 // arrival, to break ties
-	place   int   // index in the heap; -1 when not in it
-	failed  error // first failure
-	done    chan struct{}
+	next    int           // first task not taken
+	running int           // tasks taken and not finished
+	tag     int64         // virtual start time of task next
+	order   int64         // arrival, to break ties
+	place   int           // index in the heap; -1 when not in it
+	failed  error         // first failure
+	done    chan struct{} // gets one element when the last task has ended
+}
+
+var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
+
+func newJob(ctx context.Context, tasks []Task) *job {
+	j := jobs.Get().(*job)
+	*j = job{ctx: ctx, tasks: tasks, errs: append(j.errs[:0], make([]error, len(tasks))...), done: j.done, place: -1,
+		weight: weightOf(rank.BudgetFrom(ctx).Priority())}
+	return j
+}
+
+// recycle gives a job back of which the queue and the workers know nothing any more.
+func (j *job) recycle() {
+	clear(j.errs)
+	*j = job{errs: j.errs, done: j.done}
+	jobs.Put(j)
 }
 
 // queue is start-time fair queueing (Goyal, Vin and Cheng, 1996) over jobs: the job with the smallest

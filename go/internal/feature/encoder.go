@@ -26,6 +26,8 @@ type Encoder struct {
 
 	columnNames, historyNames []string
 	ints, floats              int // elements of all columns of one request
+	historyInts               int // elements of all item columns of one event
+	historyFloats             int
 }
 
 // role is the columns that one map of features fills.
@@ -51,6 +53,11 @@ func NewEncoder(schema *bundlev1.Schema, catalog *bundle.Catalog) (*Encoder, err
 		if input.Column.GetInHistory() {
 			e.gather = append(e.gather, input)
 			e.historyNames = append(e.historyNames, "history_"+input.Column.GetName())
+			if input.F32 != nil {
+				e.historyFloats += input.Width
+			} else {
+				e.historyInts += input.Width
+			}
 		}
 	}
 	e.historyNames = append(e.historyNames, "history_action")

@@ -20,7 +20,14 @@ type History struct {
 	Tensors []runtime.Tensor
 	// LastItem is the row of the newest event; -1 when it is unknown or there is none.
 	LastItem int64
+
+	length []int64 // Length as a tensor: memory without pointers, because C sees it
 }
+
+var one = []int64{1} // a shape; never written
+
+// LengthTensor is the graph input history_length, [1].
+func (h *History) LengthTensor() runtime.Tensor { return runtime.Ints(h.length, one...) }
 
 // WindowStart is the first event that a model sees of n: the smallest multiple s of the step with
 // n - s <= max_events.
@@ -52,7 +59,7 @@ func (e *Encoder) History(h rank.History, dropped int64) (*History, error) {
 		return nil, err
 	}
 	kept := rows[start-dropped:]
-	out := &History{Rows: rows, Start: start, Length: len(kept), LastItem: -1}
+	out := &History{Rows: rows, Start: start, Length: len(kept), length: []int64{int64(len(kept))}, LastItem: -1}
 	if len(rows) > 0 {
 		out.LastItem = rows[len(rows)-1]
 	}
@@ -69,15 +76,21 @@ func (e *Encoder) History(h rank.History, dropped int64) (*History, error) {
 func (e *Encoder) gatherHistory(rows []int64, ofEvents [][]int64) []runtime.Tensor {
 	n := max(len(rows), 1)
 	tensors := make([]runtime.Tensor, 0, len(e.historyNames))
+	flat := []int64{1, int64(n)} // the shape of every column without a width
+	ints, floats := make([]int64, n*e.historyInts), make([]float32, n*e.historyFloats)
 	for _, column := range e.gather {
-		shape := []int64{1, int64(n)}
+		shape, size := flat, n*column.Width
 		if column.Column.GetWidth() > 0 {
-			shape = append(shape, int64(column.Width))
+			shape = []int64{1, int64(n), int64(column.Width)}
 		}
 		if column.F32 != nil {
-			tensors = append(tensors, runtime.Floats(gather(column.F32, rows, column.Width, n), shape...))
+			gather(floats[:size:size], column.F32, rows, column.Width)
+			tensors = append(tensors, runtime.Floats(floats[:size:size], shape...))
+			floats = floats[size:]
 		} else {
-			tensors = append(tensors, runtime.Ints(gather(column.I64, rows, column.Width, n), shape...))
+			gather(ints[:size:size], column.I64, rows, column.Width)
+			tensors = append(tensors, runtime.Ints(ints[:size:size], shape...))
+			ints = ints[size:]
 		}
 	}
 	for _, values := range ofEvents {
@@ -88,15 +101,13 @@ func (e *Encoder) gatherHistory(rows []int64, ofEvents [][]int64) []runtime.Tens
 	return tensors
 }
 
-// gather copies the values of rows; unknown items (-1) and padding up to n are 0.
-func gather[T int64 | float32](values []T, rows []int64, width, n int) []T {
-	out := make([]T, n*width)
+// gather copies the values of rows to out, which is 0; unknown items (-1) and padding stay 0.
+func gather[T int64 | float32](out, values []T, rows []int64, width int) {
 	for i, row := range rows {
 		if row >= 0 {
 			copy(out[i*width:(i+1)*width], values[int(row)*width:])
 		}
 	}
-	return out
 }
 
 // encodeActions is 1 + the position of each event's action; the first action where none is given.

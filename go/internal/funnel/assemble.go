@@ -19,16 +19,18 @@ import (
 // inline, encodes everything, and checks the query against the release. It lists every fault at once.
 func (f *Funnel) assemble(ctx context.Context, release *Release, q *rank.Query, tap stage.Tap) (*walk, error) {
 	plan := release.plan
-	used := *q
 	w := &walk{
-		Request: &stage.Request{Query: &used, Plan: plan, Pool: f.pool, Histories: f.histories, Dropped: make(map[string]int), Tap: tap},
-		release: release, failures: &f.failures, budget: rank.BudgetFrom(ctx),
-		cache: f.cache, asked: q,
+		request: stage.Request{Plan: plan, Pool: f.pool, Histories: f.histories, Dropped: make(map[string]int), Tap: tap},
+		used:    *q, release: release, failures: &f.failures, budget: rank.BudgetFrom(ctx),
+		reports: make([]rank.StageReport, 0, maxReports), cache: f.cache, asked: q,
 	}
 	w.planned = w.budget.Rung()
+	w.Request = &w.request
+	w.Query = &w.used
+	used := w.Query
 	var faults rank.Faults
-	checkLimits(plan.Funnel, &used, &faults)
-	applyOverrides(&used, &faults)
+	checkLimits(plan.Funnel, used, &faults)
+	applyOverrides(used, &faults)
 	stored := f.storedUser(ctx, w)
 	if err := w.encodeUser(stored, &faults); err != nil {
 		return nil, err
@@ -148,15 +150,15 @@ func joinStored(q *rank.Query, stored *feature.User, columns []*bundlev1.Column)
 
 func (w *walk) encode(q rank.Query, dropped int64) error {
 	var faults rank.Faults
-	var history rank.History
+	w.history = rank.History{}
 	if q.History != nil {
-		history = *q.History
+		w.history = *q.History
 	}
 	if w.Query.History != nil {
 		dropped = 0 // the history is inline: the store's count is of another one
 	}
 	var err error
-	if w.History, err = w.Plan.Encoder.History(history, dropped); faults.Merge(err) != nil {
+	if w.History, err = w.Plan.Encoder.History(w.history, dropped); faults.Merge(err) != nil {
 		return err
 	}
 	if w.Columns, err = w.Plan.Encoder.Columns(q.User, q.Context); faults.Merge(err) != nil {
@@ -165,7 +167,7 @@ func (w *walk) encode(q rank.Query, dropped int64) error {
 	if err := faults.Err(); err != nil {
 		return err
 	}
-	q.History = &history
+	q.History = &w.history
 	*w.Query = q
 	return nil
 }

@@ -30,6 +30,8 @@ type Options struct {
 	CacheBytes int64
 	// CacheAge is how old a kept answer may be. The default is 10m.
 	CacheAge time.Duration
+	// Chunk is how many candidates one run of the ranker has. The default, 0, is measured at load: see Tuning.
+	Chunk int
 }
 
 // EnsureDefaults fills what is not set.
@@ -82,6 +84,9 @@ func (o *Options) Validate() []error {
 	}
 	if o.CacheBytes < -1 || o.CacheAge < 0 {
 		faults = append(faults, fmt.Errorf("cache_bytes: %d with a cache_age of %s; use -1 to keep nothing", o.CacheBytes, o.CacheAge))
+	}
+	if o.Chunk < 0 {
+		faults = append(faults, fmt.Errorf("chunk: %d is negative", o.Chunk))
 	}
 	return faults
 }

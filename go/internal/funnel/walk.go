@@ -3,11 +3,11 @@ package funnel
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
-	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 	"github.com/shortlist-serving/shortlist/go/internal/stage/blending"
 	"github.com/shortlist-serving/shortlist/go/internal/stage/preranking"
@@ -15,9 +15,14 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 )
 
+const maxReports = 4 // one a stage
+
 // walk is one request and how far it came.
 type walk struct {
 	*stage.Request
+	request    stage.Request // what Request points to
+	used       rank.Query    // what Query points to
+	history    rank.History  // what Query.History points to
 	release    *Release
 	failures   *failures
 	budget     *rank.Budget
@@ -212,13 +217,14 @@ func (w *walk) respond() *rank.Result {
 	if last := len(w.reports) - 1; last >= 0 && w.reports[last].Stage == rank.StageBlending {
 		w.reports[last].Out = len(positions)
 	}
+	result.Coverage.StagesRun = slices.Grow(result.Coverage.StagesRun, len(w.reports))
 	for _, report := range w.reports {
 		result.Coverage.StagesRun = append(result.Coverage.StagesRun, report.Stage)
 	}
 	result.Coverage.Rung, result.Coverage.Degradations = w.budget.Rung(), w.budget.Degradations()
 	w.budget.Answered(w.spent())
-	w.Note("final_rows", runtime.Ints(result.Rows, int64(len(result.Rows))))
-	w.Note("final_scores", runtime.Floats(result.Scores, int64(len(result.Scores))))
+	w.NoteInts("final_rows", result.Rows)
+	w.NoteFloats("final_scores", result.Scores, int64(len(result.Scores)))
 	result.Explanations = w.explain(result)
 	return result
 }

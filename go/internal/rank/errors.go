@@ -80,6 +80,9 @@ func (f *Faults) Add(field, reason, problem, fix string) {
 
 // Merge records err: the fields of an InvalidError. It returns any other error unchanged.
 func (f *Faults) Merge(err error) error {
+	if err == nil {
+		return nil
+	}
 	var invalid *InvalidError
 	if !errors.As(err, &invalid) {
 		return err

@@ -32,7 +32,8 @@ func (d DType) String() string {
 
 // Tensor is a dense row-major array.
 //
-// Invariant: the slice of its DType has exactly the product of Shape elements; the other slices are nil.
+// Invariants: the slice of its DType has exactly the product of Shape elements; the other slices are nil. The
+// slice lies in memory of its own, in no struct that holds pointers: C sees it while a graph runs.
 type Tensor struct {
 	DType DType
 	Shape []int64

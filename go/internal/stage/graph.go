@@ -1,9 +1,9 @@
 package stage
 
 import (
-	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
@@ -12,8 +12,9 @@ import (
 type Graph struct {
 	Name    string
 	session runtime.Session
-	from    []int // input i of the session is tensor from[i] of the caller; nil: the orders agree
-	to      []int // output i of the session is tensor to[i] of the caller; nil: the orders agree
+	from    []int     // input i of the session is tensor from[i] of the caller; nil: the orders agree
+	to      []int     // output i of the session is tensor to[i] of the caller; nil: the orders agree
+	calls   sync.Pool // *Call
 }
 
 // NewGraph ties a session to the caller's order of inputs and outputs. Every tensor of the graph must be
@@ -30,6 +31,7 @@ func NewGraph(name string, session runtime.Session, inputs, outputs []string) (*
 	if g.to, err = order(name, "output", session.Outputs(), outputs); err != nil {
 		return nil, err
 	}
+	g.calls.New = func() any { return newCall(g) }
 	return g, nil
 }
 
@@ -50,28 +52,4 @@ func order(graph, what string, specs []runtime.TensorSpec, names []string) ([]in
 		return nil, nil
 	}
 	return positions, nil
-}
-
-// Run executes the graph. Outputs are as in runtime.Session.Run.
-func (g *Graph) Run(ctx context.Context, inputs, outputs []runtime.Tensor) error {
-	in, out := inputs, outputs
-	if g.from != nil {
-		in = make([]runtime.Tensor, len(g.from))
-		for i, j := range g.from {
-			in[i] = inputs[j]
-		}
-	}
-	if g.to != nil {
-		out = make([]runtime.Tensor, len(g.to))
-		for i, j := range g.to {
-			out[i] = outputs[j]
-		}
-	}
-	if err := g.session.Run(ctx, in, out); err != nil {
-		return fmt.Errorf("run %s: %w", g.Name, err)
-	}
-	for i, j := range g.to {
-		outputs[j] = out[i]
-	}
-	return nil
 }

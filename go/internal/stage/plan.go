@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
@@ -26,9 +27,10 @@ type Plan struct {
 	HistoryEncoder *Graph // history tensors, history_length, past_keys, past_values -> keys, values
 	Ranker         *Graph // keys, values, history_length, columns, ranker_token, cross, prerank_score -> logits
 
-	PrerankPace Pace // of one candidate
-	RankPace    Pace
+	// Paces of one event, or one candidate: measured at load, and kept up to date by every run.
+	QueryPace, HistoryPace, PrerankPace, RankPace Pace
 
+	chunk   atomic.Int64 // candidates of one run of the ranker
 	scratch sync.Pool
 }
 
@@ -62,6 +64,7 @@ func NewPlan(s *repository.Snapshot) (*Plan, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
+	p.chunk.Store(int64(p.Funnel.GetChunk()))
 	p.scratch.New = func() any { return &Scratch{stamps: make([]uint32, p.Catalog.Len())} }
 	return p, nil
 }
@@ -73,4 +76,24 @@ func (p *Plan) Get() *Scratch { return p.scratch.Get().(*Scratch) }
 func (p *Plan) Put(s *Scratch) {
 	s.reset()
 	p.scratch.Put(s)
+}
+
+// SetChunk says how many candidates a run of the ranker should have; the release's own number until then.
+func (p *Plan) SetChunk(candidates int) { p.chunk.Store(int64(max(candidates, 1))) }
+
+// Chunk is how many candidates a run of the ranker should have.
+func (p *Plan) Chunk() int { return int(p.chunk.Load()) }
+
+// ChunkSize cuts m candidates into even chunks near that size: a multiple of the workers, so that all end
+// together; but none under half of it, because each run has its fixed cost.
+func (p *Plan) ChunkSize(m, workers int) int {
+	chunk := p.Chunk()
+	if m <= chunk {
+		return max(m, 1)
+	}
+	workers = max(workers, 1)
+	chunks := (m + chunk - 1) / chunk
+	even := (chunks + workers - 1) / workers * workers
+	chunks = max(chunks, min(even, 2*m/chunk))
+	return (m + chunks - 1) / chunks
 }

@@ -8,6 +8,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
@@ -102,25 +103,26 @@ func (r *Request) Note(name string, t runtime.Tensor) {
 	}
 }
 
-// Run executes one graph as one task of the pool.
-func (r *Request) Run(ctx context.Context, g *Graph, cost int64, inputs, outputs []runtime.Tensor) error {
-	_, err := r.Pool.Do(ctx, []batching.Task{{Cost: cost, Run: func(ctx context.Context) error { return g.Run(ctx, inputs, outputs) }}})
-	return err
+// NoteFloats passes a tensor to the tap, if there is one; without one it costs nothing.
+func (r *Request) NoteFloats(name string, data []float32, shape ...int64) {
+	if r.Tap != nil {
+		r.Tap(name, runtime.Floats(data, slices.Clone(shape)...))
+	}
+}
+
+// NoteInts is NoteFloats for a list of integers.
+func (r *Request) NoteInts(name string, data []int64) {
+	if r.Tap != nil {
+		r.Tap(name, runtime.Ints(data, int64(len(data))))
+	}
 }
 
 // HistoryLength is the graphs' input of that name, [1].
-func (r *Request) HistoryLength() runtime.Tensor {
-	return runtime.Ints([]int64{int64(r.History.Length)}, 1)
-}
+func (r *Request) HistoryLength() runtime.Tensor { return r.History.LengthTensor() }
 
 // IsForced says whether a row passes every cut.
 func (r *Request) IsForced(row int64) bool {
-	for _, forced := range r.Forced {
-		if forced == row {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Forced, row)
 }
 
 // Finite says whether no value is NaN or infinite.

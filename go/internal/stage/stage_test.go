@@ -95,6 +95,44 @@ func TestPace(t *testing.T) {
 	}
 }
 
+func TestPaceHasAFixedPart(t *testing.T) {
+	t.Parallel()
+	var p Pace
+	if p.Cost(7) != 7 {
+		t.Errorf("nothing is known, so the cost is the count, not %d", p.Cost(7))
+	}
+	p.Set(time.Millisecond, 10*time.Microsecond)
+	if p.Cost(100) != 2000 || p.For(0) != time.Millisecond {
+		t.Errorf("cost %d, for none %s", p.Cost(100), p.For(0))
+	}
+	if got := p.Fit(1000, 2*time.Millisecond, 2); got != 200 {
+		t.Errorf("%d fit into what two workers have after the fixed part", got)
+	}
+	if got := p.Fit(1000, time.Microsecond, 2); got != 0 {
+		t.Errorf("%d fit into less than the fixed part", got)
+	}
+	p.Seen(100, 2*time.Millisecond) // as expected
+	if p.Cost(100) != 2000 {
+		t.Errorf("a run at the known pace moved it to %d", p.Cost(100))
+	}
+}
+
+// Workers end together, no chunk is much over the size, and none under half of it.
+func TestChunksAreEven(t *testing.T) {
+	t.Parallel()
+	p := &Plan{}
+	for _, test := range []struct{ chunk, m, workers, size, runs int }{
+		{512, 3000, 2, 500, 6}, {512, 1000, 2, 500, 2}, {512, 1600, 2, 400, 4}, {256, 3000, 2, 250, 12}, {512, 513, 1, 257, 2},
+		{256, 3000, 8, 188, 16}, {512, 1000, 16, 334, 3}, {512, 512, 2, 512, 1}, {512, 40, 2, 40, 1}, {512, 0, 2, 1, 0}, {1, 3, 0, 1, 3},
+	} {
+		p.SetChunk(test.chunk)
+		size := p.ChunkSize(test.m, test.workers)
+		if runs := (test.m + size - 1) / size; size != test.size || runs != test.runs {
+			t.Errorf("%d candidates in chunks of %d over %d workers: %d runs of %d, want %d of %d", test.m, test.chunk, test.workers, runs, size, test.runs, test.size)
+		}
+	}
+}
+
 func TestGraphsAreBoundByName(t *testing.T) {
 	t.Parallel()
 	spec := func(name string) runtime.TensorSpec {

@@ -19,15 +19,18 @@ import (
 // sees the caller's Go memory directly: it is pinned until the run is over.
 type call struct {
 	tensors []C.shim_tensor // inputs, then outputs
-	pins    goruntime.Pinner
+	pins    []goruntime.Pinner
 
 	options    *C.OrtRunOptions
 	terminated chan error
 	terminate  func() // sets the flag of options, and tells terminated
 }
 
+// perPinner is how many objects a Pinner of the Go runtime holds without allocating.
+const perPinner = 5
+
 func newCall(tensors int) *call {
-	c := &call{tensors: make([]C.shim_tensor, tensors), terminated: make(chan error, 1)}
+	c := &call{tensors: make([]C.shim_tensor, tensors), pins: make([]goruntime.Pinner, tensors/perPinner+1), terminated: make(chan error, 1)}
 	c.terminate = func() { c.terminated <- statusError(C.shim_terminate(c.options, 1)) }
 	return c
 }
@@ -38,27 +41,27 @@ var elementTypes = [...]C.int32_t{runtime.Float32: 1, runtime.Int64: 7, runtime.
 // bind describes the tensors to ONNX Runtime; an output without a shape is left for it to allocate.
 func (c *call) bind(inputs, outputs []runtime.Tensor) error {
 	for i := range inputs {
-		if err := c.set(&c.tensors[i], &inputs[i]); err != nil {
+		if err := c.set(i, &inputs[i]); err != nil {
 			return err
 		}
 	}
 	for i := range outputs {
-		t := &c.tensors[len(inputs)+i]
 		if outputs[i].Shape == nil {
-			*t = C.shim_tensor{}
-		} else if err := c.set(t, &outputs[i]); err != nil {
+			c.tensors[len(inputs)+i] = C.shim_tensor{}
+		} else if err := c.set(len(inputs)+i, &outputs[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *call) set(to *C.shim_tensor, from *runtime.Tensor) error {
+func (c *call) set(i int, from *runtime.Tensor) error {
+	to := &c.tensors[i]
 	if len(from.Shape) > C.SHIM_MAX_RANK {
 		return fmt.Errorf("a tensor has %d dimensions where %d are possible", len(from.Shape), C.SHIM_MAX_RANK)
 	}
-	for i, n := range from.Shape {
-		to.shape[i] = C.int64_t(n)
+	for d, n := range from.Shape {
+		to.shape[d] = C.int64_t(n)
 	}
 	to.rank, to._type = C.int32_t(len(from.Shape)), elementTypes[from.DType]
 	size := 0
@@ -74,30 +77,29 @@ func (c *call) set(to *C.shim_tensor, from *runtime.Tensor) error {
 	if to.bytes == 0 {
 		to.data = unsafe.Pointer(&C.shim_empty)
 	} else {
-		c.pins.Pin(to.data)
+		c.pins[i/perPinner].Pin(to.data)
 	}
 	return nil
 }
 
 // run executes the graph. A context that can end has run options, whose terminate flag ONNX Runtime looks at
 // between nodes.
-func (c *call) run(ctx context.Context, s *session) error {
+func (c *call) run(ctx context.Context, s *session) (err error) {
 	if ctx.Done() == nil {
 		return c.cross(s, nil)
 	}
-	options, err := s.runtime.options.take()
-	if err != nil {
+	if c.options, err = s.runtime.options.take(); err != nil {
 		return err
 	}
-	c.options = options
 	stop := context.AfterFunc(ctx, c.terminate)
-	err = c.cross(s, options)
-	if !stop() {
-		// The function runs or ran: the options may be touched, and used again, only after it is done.
-		err = errors.Join(err, <-c.terminated, statusError(C.shim_terminate(options, 0)))
-	}
-	s.runtime.options.put(options)
-	return err
+	defer func() { // after a panic too: the function must not find the options of another run
+		if !stop() {
+			// The function runs or ran: the options may be touched, and used again, only after it is done.
+			err = errors.Join(err, <-c.terminated, statusError(C.shim_terminate(c.options, 0)))
+		}
+		s.runtime.options.put(c.options)
+	}()
+	return c.cross(s, c.options)
 }
 
 func (c *call) cross(s *session, options *C.OrtRunOptions) error {
@@ -149,5 +151,7 @@ func (c *call) free() {
 		c.tensors[i].data, c.tensors[i].value = nil, nil
 	}
 	c.options = nil
-	c.pins.Unpin()
+	for i := range c.pins {
+		c.pins[i].Unpin()
+	}
 }

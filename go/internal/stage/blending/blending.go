@@ -2,7 +2,6 @@ package blending
 
 import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
-	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
@@ -16,7 +15,7 @@ func (v *Value) ScoreAll(r *stage.Request) error {
 		r.Score = r.Score[:0]
 		return stage.ErrNonFinite
 	}
-	r.Note("score", runtime.Floats(scores, int64(len(scores))))
+	r.NoteFloats("score", scores, int64(len(scores)))
 	return nil
 }
 

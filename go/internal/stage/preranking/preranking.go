@@ -4,9 +4,7 @@ package preranking
 
 import (
 	"context"
-	"time"
 
-	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
@@ -17,15 +15,13 @@ func Prerank(ctx context.Context, r *stage.Request) error {
 	vectors := stage.Resize(&r.Vectors, m*int(d.K))
 	stage.Gather(vectors, r.Plan.Snapshot.RetrievalVectors, r.Rows, d.K)
 	scores := stage.Resize(&r.Prerank, m)
-	inputs := []runtime.Tensor{
-		runtime.Floats(r.QueryVectors, 1, d.Q, d.K),
-		runtime.Floats(vectors, 1, int64(m), d.K),
-		runtime.Floats(r.Cross, 1, int64(m), d.C),
-	}
-	outputs := []runtime.Tensor{runtime.Floats(scores, 1, int64(m))}
-	start := time.Now()
-	// A preranked candidate costs a small part of a ranked one.
-	err := r.Run(ctx, r.Plan.Preranker, 1+int64(m)/16, inputs, outputs)
+	call := r.Plan.Preranker.Call()
+	defer call.Free()
+	call.Floats(r.QueryVectors, 1, d.Q, d.K)
+	call.Floats(vectors, 1, int64(m), d.K)
+	call.Floats(r.Cross, 1, int64(m), d.C)
+	call.Into(scores, 1, int64(m))
+	err := r.Do(ctx, call, r.Plan.PrerankPace.Cost(m))
 	if err == nil && !stage.Finite(scores) {
 		err = stage.ErrNonFinite
 	}
@@ -33,9 +29,9 @@ func Prerank(ctx context.Context, r *stage.Request) error {
 		r.Prerank = r.Prerank[:0]
 		return err
 	}
-	r.Plan.PrerankPace.Seen(m, time.Since(start))
-	r.Note("cross", inputs[2])
-	r.Note("prerank_score", outputs[0])
+	r.Plan.PrerankPace.Seen(m, call.Took())
+	r.NoteFloats("cross", r.Cross, 1, int64(m), d.C)
+	r.NoteFloats("prerank_score", scores, 1, int64(m))
 	return nil
 }
 
@@ -52,5 +48,5 @@ func Cut(r *stage.Request, keep int) {
 		order = kept
 	}
 	r.Take(order)
-	r.Note("kept_rows", runtime.Ints(r.Rows, int64(len(r.Rows))))
+	r.NoteInts("kept_rows", r.Rows)
 }

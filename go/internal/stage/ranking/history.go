@@ -41,7 +41,7 @@ func encode(ctx context.Context, plan *stage.Plan, pool *batching.Pool, h *featu
 	size := d.L * d.H * n * d.X
 	e := &kvcache.Encoding{Events: h.Length, Keys: make([]float32, size), Values: make([]float32, size)}
 	outputs := []runtime.Tensor{runtime.Floats(e.Keys, 1, d.L, d.H, n, d.X), runtime.Floats(e.Values, 1, d.L, d.H, n, d.X)}
-	_, err := pool.Do(ctx, []batching.Task{{Cost: n - p, Run: func(ctx context.Context) error {
+	_, err := pool.Do(ctx, []batching.Task{{Cost: plan.HistoryPace.Cost(int(n - p)), Run: func(ctx context.Context) error {
 		return plan.HistoryEncoder.Run(ctx, inputs, outputs)
 	}}})
 	if err != nil {

@@ -2,11 +2,9 @@ package ranking
 
 import (
 	"context"
-	"slices"
-	"time"
+	"sync"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
-	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
@@ -15,44 +13,85 @@ import (
 // what stopped the rest. With ranked = 0 nothing was changed.
 func Rank(ctx context.Context, r *stage.Request, wanted int) (ranked int, err error) {
 	m, d := len(r.Rows), r.Plan.Snapshot.Dims
-	chunk := max(int(r.Plan.Funnel.GetChunk()), 1)
-	tokens := stage.Resize(&r.Tokens, m*int(d.D))
-	logits := stage.Resize(&r.Logits, m*int(d.T))
-	n := int64(max(r.History.Length, 1))
-	shared := slices.Concat([]runtime.Tensor{
-		runtime.Floats(r.Encoding.Keys, 1, d.L, d.H, n, d.X), runtime.Floats(r.Encoding.Values, 1, d.L, d.H, n, d.X), r.HistoryLength(),
-	}, r.Columns)
-
-	tasks := make([]batching.Task, 0, (m+chunk-1)/chunk)
-	for from := 0; from < m; from += chunk {
-		to := min(from+chunk, m)
-		tasks = append(tasks, batching.Task{Cost: int64(to - from), Run: func(ctx context.Context) error {
-			start, size := time.Now(), int64(to-from)
-			part := tokens[from*int(d.D) : to*int(d.D)]
-			stage.Gather(part, r.Plan.Snapshot.RankerTokens, r.Rows[from:to], d.D)
-			scored := logits[from*int(d.T) : to*int(d.T)]
-			inputs := append(slices.Clip(shared),
-				runtime.Floats(part, 1, size, d.D),
-				runtime.Floats(r.Cross[from*int(d.C):to*int(d.C)], 1, size, d.C),
-				runtime.Floats(r.Prerank[from:to], 1, size))
-			if err := r.Plan.Ranker.Run(ctx, inputs, []runtime.Tensor{runtime.Floats(scored, 1, size, d.T)}); err != nil {
-				return err
-			}
-			if !stage.Finite(scored) {
-				return stage.ErrNonFinite
-			}
-			r.Plan.RankPace.Seen(to-from, time.Since(start))
-			return nil
-		}})
-	}
-	faults, err := r.Pool.Do(ctx, tasks)
+	stage.Resize(&r.Tokens, m*int(d.D))
+	stage.Resize(&r.Logits, m*int(d.T))
+	size := r.Plan.ChunkSize(m, r.Pool.Workers())
+	p := passes.Get().(*pass)
+	defer p.free()
+	p.cut(r, size)
+	faults, err := r.Pool.Do(ctx, p.tasks)
 	if err == nil {
-		r.Note("keys", shared[0])
-		r.Note("values", shared[1])
-		r.Note("logits", runtime.Floats(logits, int64(m), d.T))
+		n := int64(max(r.History.Length, 1))
+		r.NoteFloats("keys", r.Encoding.Keys, 1, d.L, d.H, n, d.X)
+		r.NoteFloats("values", r.Encoding.Values, 1, d.L, d.H, n, d.X)
+		r.NoteFloats("logits", r.Logits, int64(m), d.T)
 		return m, nil
 	}
-	return keepRanked(r, faults, chunk, wanted), err
+	return keepRanked(r, faults, size, wanted), err
+}
+
+// pass is the chunks of one request. It is reused, with its tasks and their functions.
+type pass struct {
+	chunks []*chunk
+	tasks  []batching.Task
+}
+
+var passes = sync.Pool{New: func() any { return &pass{} }}
+
+// chunk is the candidates [from, to) of a request.
+type chunk struct {
+	r        *stage.Request
+	from, to int
+	run      func(context.Context) error // score, bound once
+}
+
+func (p *pass) cut(r *stage.Request, size int) {
+	for from := 0; from < len(r.Rows); from += size {
+		i := len(p.tasks)
+		if i == len(p.chunks) {
+			c := &chunk{}
+			c.run = c.score
+			p.chunks = append(p.chunks, c)
+		}
+		c := p.chunks[i]
+		c.r, c.from, c.to = r, from, min(from+size, len(r.Rows))
+		p.tasks = append(p.tasks, batching.Task{Cost: r.Plan.RankPace.Cost(c.to - c.from), Run: c.run})
+	}
+}
+
+func (p *pass) free() {
+	for i := range p.tasks {
+		p.chunks[i].r = nil
+	}
+	p.tasks = p.tasks[:0]
+	passes.Put(p)
+}
+
+func (c *chunk) score(ctx context.Context) error {
+	r, d := c.r, c.r.Plan.Snapshot.Dims
+	m, n := int64(c.to-c.from), int64(max(r.History.Length, 1))
+	tokens := r.Tokens[c.from*int(d.D) : c.to*int(d.D)]
+	stage.Gather(tokens, r.Plan.Snapshot.RankerTokens, r.Rows[c.from:c.to], d.D)
+	logits := r.Logits[c.from*int(d.T) : c.to*int(d.T)]
+
+	call := r.Plan.Ranker.Call()
+	defer call.Free()
+	call.Floats(r.Encoding.Keys, 1, d.L, d.H, n, d.X)
+	call.Floats(r.Encoding.Values, 1, d.L, d.H, n, d.X)
+	call.Tensors(r.HistoryLength())
+	call.Tensors(r.Columns...)
+	call.Floats(tokens, 1, m, d.D)
+	call.Floats(r.Cross[c.from*int(d.C):c.to*int(d.C)], 1, m, d.C)
+	call.Floats(r.Prerank[c.from:c.to], 1, m)
+	call.Into(logits, 1, m, d.T)
+	if err := call.Run(ctx); err != nil {
+		return err
+	}
+	if !stage.Finite(logits) {
+		return stage.ErrNonFinite
+	}
+	r.Plan.RankPace.Seen(int(m), call.Took())
+	return nil
 }
 
 // keepRanked drops the candidates of chunks that failed or never ran.

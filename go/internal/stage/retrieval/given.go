@@ -2,7 +2,6 @@ package retrieval
 
 import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
-	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
@@ -31,7 +30,7 @@ func Given(r *stage.Request, predicates []Predicate) error {
 	force(r)
 	// The caller's order carries no scores; zeros keep the lists parallel.
 	clear(stage.Resize(&r.Retrieval, len(r.Rows)))
-	r.Note("merged_rows", runtime.Ints(r.Rows, int64(len(r.Rows))))
+	r.NoteInts("merged_rows", r.Rows)
 	return nil
 }
 

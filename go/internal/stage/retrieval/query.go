@@ -2,19 +2,21 @@ package retrieval
 
 import (
 	"context"
-	"slices"
 
-	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
 // EncodeQuery runs the query encoder: QueryVectors [Q,K] for the index and the preranker.
 func EncodeQuery(ctx context.Context, r *stage.Request) error {
 	d := r.Plan.Snapshot.Dims
-	inputs := slices.Concat(r.History.Tensors, []runtime.Tensor{r.HistoryLength()}, r.Columns)
 	vectors := stage.Resize(&r.QueryVectors, int(d.Q*d.K))
-	outputs := []runtime.Tensor{runtime.Floats(vectors, 1, d.Q, d.K)}
-	err := r.Run(ctx, r.Plan.QueryEncoder, int64(1+r.History.Length), inputs, outputs)
+	call := r.Plan.QueryEncoder.Call()
+	defer call.Free()
+	call.Tensors(r.History.Tensors...)
+	call.Tensors(r.HistoryLength())
+	call.Tensors(r.Columns...)
+	call.Into(vectors, 1, d.Q, d.K)
+	err := r.Do(ctx, call, r.Plan.QueryPace.Cost(r.History.Length))
 	if err == nil && !stage.Finite(vectors) {
 		err = stage.ErrNonFinite
 	}
@@ -22,6 +24,7 @@ func EncodeQuery(ctx context.Context, r *stage.Request) error {
 		r.QueryVectors = r.QueryVectors[:0]
 		return err
 	}
-	r.Note("query_vectors", outputs[0])
+	r.Plan.QueryPace.Seen(r.History.Length, call.Took())
+	r.NoteFloats("query_vectors", vectors, 1, d.Q, d.K)
 	return nil
 }
