@@ -34,6 +34,7 @@ type Pool struct {
 	maxQueue int
 	workers  int
 	finished sync.WaitGroup
+	jobs     sync.Pool // *job
 
 	mu       sync.Mutex
 	wake     sync.Cond
@@ -61,6 +62,7 @@ func NewPool(opts PoolOptions) *Pool {
 	}
 	p := &Pool{maxQueue: opts.MaxQueue, workers: opts.Workers}
 	p.wake.L = &p.mu
+	p.jobs.New = func() any { return &job{done: make(chan struct{}, 1)} }
 	for range opts.Workers {
 		p.finished.Go(p.work)
 	}
@@ -90,8 +92,12 @@ func (p *Pool) Do(ctx context.Context, tasks []Task) (errs []error, err error) {
 	if len(tasks) == 0 {
 		return nil, nil
 	}
-	j := newJob(ctx, tasks)
-	defer j.recycle()
+	j := p.jobs.Get().(*job)
+	j.begin(ctx, tasks)
+	defer func() {
+		j.reset()
+		p.jobs.Put(j)
+	}()
 	if err := p.submit(j); err != nil {
 		return nil, err
 	}

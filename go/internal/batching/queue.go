@@ -3,7 +3,6 @@ package batching
 import (
 	"container/heap"
 	"context"
-	"sync"
 
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 )
@@ -31,20 +30,15 @@ type job struct {
 	done    chan struct{} // gets one element when the last task has ended
 }
 
-var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
-
-func newJob(ctx context.Context, tasks []Task) *job {
-	j := jobs.Get().(*job)
-	*j = job{ctx: ctx, tasks: tasks, errs: append(j.errs[:0], make([]error, len(tasks))...), done: j.done, place: -1,
-		weight: weightOf(rank.BudgetFrom(ctx).Priority())}
-	return j
+func (j *job) begin(ctx context.Context, tasks []Task) {
+	j.ctx, j.tasks, j.weight, j.place = ctx, tasks, weightOf(rank.BudgetFrom(ctx).Priority()), -1
+	j.errs = append(j.errs[:0], make([]error, len(tasks))...)
 }
 
-// recycle gives a job back of which the queue and the workers know nothing any more.
-func (j *job) recycle() {
+// reset forgets a job that the queue and the workers know nothing of any more.
+func (j *job) reset() {
 	clear(j.errs)
 	*j = job{errs: j.errs, done: j.done}
-	jobs.Put(j)
 }
 
 // queue is start-time fair queueing (Goyal, Vin and Cheng, 1996) over jobs: the job with the smallest

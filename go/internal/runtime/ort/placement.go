@@ -93,6 +93,27 @@ func (r *ortRuntime) profile(graph []byte, provider, prefix string) (err error) 
 	return session.Run(values[:len(specs)], values[len(specs):])
 }
 
+// valueOf is a tensor of the binding, which does this one run; others go through the shim.
+func valueOf(t *runtime.Tensor) (ort.Value, error) {
+	switch t.DType {
+	case runtime.Float32:
+		return tensorOf(t.Shape, t.F32)
+	case runtime.Int64:
+		return tensorOf(t.Shape, t.I64)
+	default:
+		return tensorOf(t.Shape, t.Bool)
+	}
+}
+
+// tensorOf returns an untyped nil on failure, which the caller can tell from a value.
+func tensorOf[T ort.TensorData](shape []int64, data []T) (ort.Value, error) {
+	value, err := ort.NewTensor(shape, data)
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
 // smallest is a tensor of zeros of a spec, every variable size 1. Whole numbers of a fixed shape are sizes
 // (k of the index), and 1.
 func smallest(spec *runtime.TensorSpec) runtime.Tensor {
