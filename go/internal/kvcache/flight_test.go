@@ -3,6 +3,7 @@ package kvcache
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,17 +14,17 @@ import (
 // slow encodes in a second, unless it is canceled, and counts both.
 type slow struct {
 	encoder
-	started, canceled int
+	started, canceled atomic.Int64
 }
 
 func (s *slow) of(h History) Encode {
 	return func(ctx context.Context, past *Encoding) (*Encoding, error) {
-		s.started++
+		s.started.Add(1)
 		select {
 		case <-time.After(time.Second):
 			return s.encoder.of(h)(ctx, past)
 		case <-ctx.Done():
-			s.canceled++
+			s.canceled.Add(1)
 			return nil, ctx.Err()
 		}
 	}
@@ -33,26 +34,30 @@ func TestOneEncodingServesAllWhoWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
-		var first *Encoding
-		for range 10 {
+		got := make([]*Encoding, 10)
+		for i := range got {
 			call := c.Start(t.Context(), h, s.of(h))
 			defer call.Leave()
 			if call.Encoded() != 6 {
 				t.Errorf("%d events are encoded for the request", call.Encoded())
 			}
 			go func() {
-				got, err := call.Wait(t.Context())
-				if err != nil || (first != nil && got != first) {
-					t.Errorf("%v, %p and %p", err, got, first)
+				var err error
+				if got[i], err = call.Wait(t.Context()); err != nil {
+					t.Error(err)
 				}
-				first = got
 			}()
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if stats := c.Stats(); s.started != 1 || stats.Misses != 1 || stats.Shared != 9 || first == nil {
-			t.Errorf("%d runs, %+v", s.started, stats)
+		for _, e := range got {
+			if e == nil || e != got[0] {
+				t.Errorf("requests got %p and %p", e, got[0])
+			}
+		}
+		if stats := c.Stats(); s.started.Load() != 1 || stats.Misses != 1 || stats.Shared != 9 {
+			t.Errorf("%d runs, %+v", s.started.Load(), stats)
 		}
 	})
 }
@@ -73,8 +78,8 @@ func TestTheFirstWhoLeavesFailsNobody(t *testing.T) {
 		first.Leave() // twice does nothing
 		got, err := second.Wait(t.Context())
 		second.Leave()
-		if err != nil || got.Events != 6 || s.canceled != 0 {
-			t.Errorf("the second got %v, %v; %d canceled", got, err, s.canceled)
+		if err != nil || got.Events != 6 || s.canceled.Load() != 0 {
+			t.Errorf("the second got %v, %v; %d canceled", got, err, s.canceled.Load())
 		}
 		if c.Start(t.Context(), h, nil).encoding != got {
 			t.Error("the encoding was not kept")
@@ -92,8 +97,8 @@ func TestWorkThatNobodyWantsIsCanceled(t *testing.T) {
 		third := c.Start(t.Context(), h, s.of(h)) // does not inherit the cancellation
 		got, err := third.Wait(t.Context())
 		third.Leave()
-		if err != nil || got.Events != 6 || s.started != 2 || s.canceled != 1 {
-			t.Errorf("the third got %v, %v; %d started, %d canceled", got, err, s.started, s.canceled)
+		if err != nil || got.Events != 6 || s.started.Load() != 2 || s.canceled.Load() != 1 {
+			t.Errorf("the third got %v, %v; %d started, %d canceled", got, err, s.started.Load(), s.canceled.Load())
 		}
 	})
 }
@@ -110,6 +115,7 @@ func TestAbandonedEncodingsAreNotKept(t *testing.T) {
 		call.Leave()
 		c.Forget("r")
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if s := c.Stats(); s.Entries != 0 || len(c.flights) != 0 {
 			t.Errorf("%+v, %d flights", s, len(c.flights))
 		}
@@ -120,7 +126,7 @@ func TestPrioritiesDoNotMix(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := New(Options{MaxBytes: 1 << 20})
-		seen := map[rank.Priority]bool{}
+		var seen [rank.Batch + 1]atomic.Bool
 		for _, priority := range []rank.Priority{rank.Batch, rank.Critical} {
 			h := upTo("u", 6)
 			h.Priority = priority
@@ -131,15 +137,16 @@ func TestPrioritiesDoNotMix(t *testing.T) {
 				if _, limited := b.Deadline(); limited || b.Cost() != 7 {
 					t.Errorf("the work has a deadline, or the cost %d", b.Cost())
 				}
-				seen[b.Priority()] = true
+				seen[b.Priority()].Store(true)
 				return &Encoding{Events: h.Events}, nil
 			})
 			defer call.Leave()
 			defer cancel()
 		}
 		time.Sleep(2 * time.Second)
-		if !seen[rank.Batch] || !seen[rank.Critical] || c.Stats().Shared != 0 {
-			t.Errorf("priorities %v, %+v", seen, c.Stats())
+		synctest.Wait()
+		if !seen[rank.Batch].Load() || !seen[rank.Critical].Load() || c.Stats().Shared != 0 {
+			t.Errorf("one flight is of another priority: %+v", c.Stats())
 		}
 	})
 }
