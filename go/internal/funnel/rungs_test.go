@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +113,7 @@ func TestNoRungServesAForbiddenItem(t *testing.T) {
 	categories := []string{"books", "games", "music"}
 	const requests = 10_000
 	var asking sync.WaitGroup
+	var answered atomic.Int64
 	for worker := range 4 {
 		asking.Go(func() {
 			random := rand.New(rand.NewPCG(7, uint64(worker)))
@@ -132,10 +134,14 @@ func TestNoRungServesAForbiddenItem(t *testing.T) {
 					{Column: "category", AnyOf: []rank.Value{text(categories[wanted])}}, {Column: "price", Min: &least, Max: &most}}
 				forced(q, rank.Rung(random.IntN(7)))
 				result, err := w.Answer(context.Background(), q)
+				if overloaded := (*rank.OverloadedError)(nil); errors.As(err, &overloaded) {
+					continue // a busy machine: a refusal holds no item
+				}
 				if err != nil {
 					t.Error(err)
 					return
 				}
+				answered.Add(1)
 				for i, row := range result.Rows {
 					price := float64(row) + 0.5
 					if int(row)%3 != wanted || price < least || price > most || row >= 30 || slices.Contains(q.History.Items.Ints, result.Items.Ints[i]) {
@@ -147,6 +153,9 @@ func TestNoRungServesAForbiddenItem(t *testing.T) {
 		})
 	}
 	asking.Wait()
+	if answered.Load() < requests/2 {
+		t.Errorf("only %d of %d requests were answered", answered.Load(), requests)
+	}
 }
 
 // A refused call brings the next ones of its tenant, and of no other, down the ladder.
