@@ -13,20 +13,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 import report
 
 OUTPUT = """
-BenchmarkRank-2  264  60295241 ns/op  28.00 graphs-ms/op  30.00 service-ms/op  1.071 service/graphs  48539 B/op  590 allocs/op
-BenchmarkRank-2  270  58295241 ns/op  27.00 graphs-ms/op  28.00 service-ms/op  1.037 service/graphs  48000 B/op  588 allocs/op
-BenchmarkRank-2  270  58295241 ns/op  26.00 graphs-ms/op  27.00 service-ms/op  1.038 service/graphs  48000 B/op  588 allocs/op
+BenchmarkRank/m=1000-2  270  1.071 cpu-service/graphs  28.00 graphs-ms/op  61 service-allocs/op  30.00 service-ms/op  0.671 service/graphs
+BenchmarkRank/m=1000-2  270  1.037 cpu-service/graphs  27.00 graphs-ms/op  52 service-allocs/op  28.00 service-ms/op  0.637 service/graphs
+BenchmarkRank/m=1000-2  270  1.038 cpu-service/graphs  26.00 graphs-ms/op  52 service-allocs/op  27.00 service-ms/op  0.638 service/graphs
+BenchmarkRank/m=3000-2  270  1.038 cpu-service/graphs  80.00 graphs-ms/op  60 service-allocs/op  50.00 service-ms/op  0.625 service/graphs
 """
 
 
 def test_service_time_is_the_median_of_the_rounds() -> None:
     text = "\n".join(report.service_section(OUTPUT, "go test").lines)
-    assert "| 28.000 ms | 27.000 ms | 1.038 | 1.037..1.071 | at most 1.05: kept | 588 |" in text
+    assert "| 1,000 | 28.000 ms | 27.000 ms | 0.638 | 1.038 (at most 1.05: kept) | 1.037..1.071 | 52 |" in text
+    assert "| 3,000 | 50.000 ms | 80.000 ms | 0.625 (at most 0.6: NOT KEPT) | 1.038 | 1.038..1.038 | 60 |" in text
 
 
 def test_a_broken_promise_is_said() -> None:
     text = "\n".join(report.service_section(OUTPUT.replace("1.03", "1.23"), "go test").lines)
-    assert "NOT KEPT" in text
+    assert "1.237 (at most 1.05: NOT KEPT)" in text
 
 
 def test_a_skipped_benchmark_makes_no_report() -> None:
