@@ -59,3 +59,8 @@ def test_laws_hold_on_torch(kind: RankerKind, schema: Schema) -> None:
 @pytest.mark.parametrize("kind", EXPORTED)
 def test_laws_hold_on_onnx_runtime(kind: RankerKind, schema: Schema) -> None:
     assert_independent(Mixed(toy_models(schema, ToyModelConfig(ranker=kind)), EXPORTED[kind]), schema)
+
+
+def test_laws_hold_with_one_head_whose_matrices_move_to_the_events(schema: Schema) -> None:
+    models = toy_models(schema, ToyModelConfig(heads=1))
+    assert_independent(Mixed(models, ("ranker", "history_encoder")), schema)

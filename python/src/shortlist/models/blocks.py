@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 # Added to attention logits that must not count. exp() of it is 0 in fp32, and unlike -inf it cannot make NaN.
 MASKED = -1e9
+
+Activation = Literal["gelu", "relu"]
 
 
 class Rotary(nn.Module):
@@ -74,17 +78,18 @@ class Dropout(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """GELU branch with its own norm; the caller adds the residual."""
+    """Branch of two layers with its own norm; the caller adds the residual."""
 
-    def __init__(self, width: int, ratio: int = 4, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, ratio: int = 4, dropout: float = 0.0, activation: Activation = "gelu") -> None:
         super().__init__()
+        self.activation = functional.relu if activation == "relu" else functional.gelu
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, ratio * width)
         self.down = nn.Linear(ratio * width, width)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden: Tensor = self.down(functional.gelu(self.up(self.norm(x))))
+        hidden: Tensor = self.down(self.activation(self.up(self.norm(x))))
         dropped: Tensor = self.dropout(hidden)
         return dropped
 

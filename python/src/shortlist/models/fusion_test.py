@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from shortlist.errors import ConfigError
-from shortlist.models.amortized import attend_with_own
-from shortlist.models.blocks import MASKED, attend
+from shortlist.models.amortized import AmortizedBlock, AmortizedFusion, attend_with_own
+from shortlist.models.blocks import MASKED, FeedForward, attend
 from shortlist.models.early_fusion import Bst, Din, MeanPool, TransAct
 from shortlist.models.ranker import KINDS, RankerConfig
 
@@ -28,6 +28,32 @@ def test_a_candidates_own_key_is_a_diagonal_mask_over_all_candidates() -> None:
     want = attend(query, torch.cat((keys, own_key), dim=2), torch.cat((values, own_value), dim=2), mask)
     own = (query * own_key).sum(dim=-1, keepdim=True)
     torch.testing.assert_close(attend_with_own(query, keys, values, torch.zeros(1, N), own, own_value), want)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("candidate_self", [False, True])
+def test_candidates_at_one_position_read_as_candidates_each_at_its_own(heads: int, candidate_self: bool) -> None:
+    """Serving turns the keys, and with one head multiplies them by the query matrix; training turns every query."""
+    torch.manual_seed(0)
+    fusion = AmortizedFusion(**SIZES | {"heads": heads}, candidate_self=candidate_self).eval()
+    for parameter in fusion.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    keys, values = torch.randn(2, 2, *fusion.cache_shape[:2], N, fusion.cache_shape[2])
+    x, visible = torch.randn(2, 7, 16), torch.tensor([[N], [2]])
+    shared = fusion.read(x, keys, values, visible)
+    torch.testing.assert_close(shared, fusion.read(x, keys, values, visible.expand(-1, 7)), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(shared, fusion.read(x, keys, values, visible - 1), atol=1e-3)
+
+
+@torch.no_grad()
+def test_with_one_head_the_output_matrix_acts_on_events_as_it_would_on_their_sum() -> None:
+    torch.manual_seed(0)
+    block = AmortizedBlock(16, 1, FeedForward(16, 2), 0.0, candidate_self=False)
+    x, weights, values = torch.randn(3, 16), torch.rand(1, 1, 3, N).softmax(dim=-1), torch.randn(1, 1, N, 16)
+    mixed = x + block.out(torch.matmul(weights, values)).view(3, 16)
+    want = mixed + block.feed_forward(mixed)
+    torch.testing.assert_close(block._add(x, torch.matmul(weights, block._ready(values))), want)
 
 
 @torch.no_grad()

@@ -10,10 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from shortlist.errors import ConfigError
 from shortlist.models.amortized import AmortizedFusion
-from shortlist.models.blocks import initialise
+from shortlist.models.blocks import Activation, initialise
 from shortlist.models.calibration import Calibration
 from shortlist.models.early_fusion import Bst, Din, MeanPool, TransAct
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
@@ -26,7 +27,7 @@ RankerKind = Literal["amortized", "amortized-self", "bst", "transact", "din", "m
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankerConfig:
-    """Sizes: D `width`, L `layers`, H `heads`. Heads of 32 or more run at GEMM speed on CPUs.
+    """Sizes: D `width`, L `layers`, H `heads`. Speed on CPUs falls with every head and with GELU: docs/reports/graph_rate.md.
 
     `kind`: "amortized" is the product; "amortized-self" adds each candidate's own key; "bst", "transact", "din" and "mean-pool" are the
     baselines (the last two have no layers and no heads). "trees" are boosted trees, which none of these sizes concerns.
@@ -37,6 +38,7 @@ class RankerConfig:
     layers: int = 2
     heads: int = 2
     feed_forward_ratio: int = 2
+    activation: Activation = "gelu"
     dropout: float = 0.1
 
     def build(self, schema: Schema) -> AnyRanker:
@@ -48,7 +50,9 @@ class RankerConfig:
         layers = merge | {"layers": self.layers, "heads": self.heads}
         match self.kind:
             case "amortized" | "amortized-self":
-                return AmortizedFusion(**layers, dropout=self.dropout, candidate_self=self.kind == "amortized-self")
+                return AmortizedFusion(
+                    **layers, dropout=self.dropout, candidate_self=self.kind == "amortized-self", activation=self.activation
+                )
             case "bst":
                 return Bst(**layers, dropout=self.dropout)
             case "transact":
@@ -98,7 +102,7 @@ class Ranker(nn.Module):
 
     def item_tokens(self, item: Columns) -> Tensor:
         """Item columns [M] -> [M,D]; computed when the catalog changes, not per request."""
-        tokens: Tensor = self.item(item)
+        tokens: Tensor = self.token_norm(self.item(item))
         return tokens
 
     def event_tokens(self, history: Columns) -> Tensor:
@@ -151,7 +155,8 @@ class Ranker(nn.Module):
         """
         prerank = (prerank_score - self.prerank_mean).unsqueeze(-1)
         scores = torch.cat((prerank / self.prerank_deviation, log_rate(cross)), dim=-1)
-        x = self.token_norm(token) + self.score_in(scores) + request
+        request = request + self.score_in.bias  # once per request, not per candidate
+        x = token + functional.linear(scores, self.score_in.weight) + request
         x = self.fusion.read(x, keys, values, visible)
         logits: Tensor = self.calibration(self.out(self.out_norm(x)) + prerank * self.prerank_weight)
         return logits
