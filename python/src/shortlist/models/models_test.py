@@ -94,7 +94,7 @@ class Case:
         for name in self.history:
             self.history[name][1, 4:] = 0
         self.user, self.context = request_columns(2)
-        self.token = torch.randn(2, 11, 16)
+        self.token = ranker.token_norm(torch.randn(2, 11, 16)).detach()  # as `item_tokens` gives them
         self.cross = torch.rand(2, 11, len(ranker.schema.cross))
         self.prerank = torch.randn(2, 11)
 
