@@ -44,8 +44,8 @@ SLOW = replace(BENCH, max_candidates=1000, warmup_requests=10)
 def models(schema: Schema, kind: RankerKind = "amortized") -> FunnelModels:
     """Models as training would begin with. A toy's large weights would leave fp32 no room at these sizes."""
     torch.manual_seed(0)
-    tower = TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=4)
-    ranker = RankerConfig(kind=kind, width=64, layers=2, heads=4)
+    tower = TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1)
+    ranker = RankerConfig(kind=kind, width=64, layers=2, heads=1)
     built = FunnelModels(schema, tower.build(schema), PrerankerConfig().build(schema, tower), ranker.build(schema))
     return built.eval()
 

@@ -39,6 +39,7 @@ type Pool struct {
 	mu       sync.Mutex
 	wake     sync.Cond
 	queue    queue
+	busy     int // workers that run a task
 	closed   bool
 	taskTime time.Duration // moving average
 }
@@ -71,6 +72,13 @@ func NewPool(opts PoolOptions) *Pool {
 
 // Workers is the number of workers.
 func (p *Pool) Workers() int { return p.workers }
+
+// Idle is the number of workers that neither run a task nor have one waiting for them.
+func (p *Pool) Idle() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.workers-p.busy-p.queue.waiting, 0)
+}
 
 // Queued is the number of tasks waiting.
 func (p *Pool) Queued() int {
@@ -157,12 +165,14 @@ func (p *Pool) work() {
 			p.wake.Wait()
 		}
 		j, task := p.queue.take()
+		p.busy++
 		p.mu.Unlock()
 		start := time.Now()
 		err := run(j.ctx, &j.tasks[task])
 		took := time.Since(start)
 		j.errs[task] = err
 		p.mu.Lock()
+		p.busy--
 		p.taskTime += (took - p.taskTime) / 16
 		if err != nil {
 			p.fail(j, err)

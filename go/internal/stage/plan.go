@@ -84,16 +84,16 @@ func (p *Plan) SetChunk(candidates int) { p.chunk.Store(int64(max(candidates, 1)
 // Chunk is how many candidates a run of the ranker should have.
 func (p *Plan) Chunk() int { return int(p.chunk.Load()) }
 
-// ChunkSize cuts m candidates into even chunks near that size: a multiple of the workers, so that all end
-// together; but none under half of it, because each run has its fixed cost.
-func (p *Plan) ChunkSize(m, workers int) int {
+// ChunkSize cuts m candidates into even chunks near that size, a multiple of the idle workers, so that all
+// end together; but none under half of it, because each run has its fixed cost.
+func (p *Plan) ChunkSize(m, idle int) int {
 	chunk := p.Chunk()
 	if m <= chunk {
 		return max(m, 1)
 	}
-	workers = max(workers, 1)
-	chunks := (m + chunk - 1) / chunk
-	even := (chunks + workers - 1) / workers * workers
+	idle = max(idle, 1)
+	chunks := (2*m + chunk) / (2 * chunk) // the nearest
+	even := (chunks + idle - 1) / idle * idle
 	chunks = max(chunks, min(even, 2*m/chunk))
 	return (m + chunks - 1) / chunks
 }

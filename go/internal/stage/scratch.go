@@ -2,6 +2,7 @@ package stage
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/shortlist-serving/shortlist/go/internal/vector"
@@ -26,6 +27,7 @@ type Scratch struct {
 	mask    []bool
 	stamps  []uint32 // stamps[row] == epoch: the row was marked
 	epoch   uint32
+	keys    []uint64
 	order   []ranked
 	rows    []int64
 }
@@ -86,21 +88,42 @@ type ranked struct {
 
 // Sort orders candidates by the tie rule: score descending, then row ascending. The answer lists where
 // each one was; it is valid until the next Sort.
+//
+// A packed key of score and place sorts as a plain number, several times faster than by a function; equal
+// scores are put in the order of their rows afterwards.
 func (s *Scratch) Sort(scores []float32, rows []int64) []ranked {
-	order := Resize(&s.order, len(rows))
-	for i := range order {
-		order[i] = ranked{scores[i], rows[i], i}
+	keys := Resize(&s.keys, len(rows))
+	for i := range keys {
+		keys[i] = uint64(descending(scores[i]))<<32 | uint64(uint32(i))
 	}
-	slices.SortFunc(order, func(a, b ranked) int {
-		if a.score != b.score {
-			if a.score > b.score {
-				return -1
-			}
-			return 1
+	slices.Sort(keys)
+	order := Resize(&s.order, len(rows))
+	for i, key := range keys {
+		was := int(uint32(key))
+		order[i] = ranked{scores[was], rows[was], was}
+	}
+	for from := 0; from < len(order); {
+		to := from + 1
+		for to < len(order) && order[to].score == order[from].score {
+			to++
 		}
-		return cmp.Compare(a.row, b.row)
-	})
+		if to-from > 1 {
+			slices.SortFunc(order[from:to], func(a, b ranked) int { return cmp.Compare(a.row, b.row) })
+		}
+		from = to
+	}
 	return order
+}
+
+// descending maps finite scores to numbers of the opposite order; both zeros are equal.
+func descending(score float32) uint32 {
+	bits := math.Float32bits(score + 0) // -0 + 0 is 0
+	if bits>>31 == 0 {
+		bits |= 1 << 31
+	} else {
+		bits = ^bits
+	}
+	return ^bits
 }
 
 // Take keeps the candidates of an order, in that order. It permutes Rows, Retrieval, Prerank and Cross.

@@ -15,7 +15,7 @@ func Rank(ctx context.Context, r *stage.Request, wanted int) (ranked int, err er
 	m, d := len(r.Rows), r.Plan.Snapshot.Dims
 	stage.Resize(&r.Tokens, m*int(d.D))
 	stage.Resize(&r.Logits, m*int(d.T))
-	size := r.Plan.ChunkSize(m, r.Pool.Workers())
+	size := r.Plan.ChunkSize(m, r.Pool.Idle()) // only idle workers are worth more runs
 	p := passes.Get().(*pass)
 	defer p.free()
 	p.cut(r, size)

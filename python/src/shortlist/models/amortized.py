@@ -114,16 +114,16 @@ class AmortizedBlock(nn.Module):
         """Queries of M candidates and keys, such that their dot products are the attention's.
 
         Candidates at one position, as in serving, leave to the keys all that they share, since a chunk has more candidates than its
-        history has events: the keys turn back by that position and, with one head, pass the query matrix, so that a candidate's
-        normed state is its query.
+        history has events: the keys turn back by that position or, with one head, pass the query matrix, which turns for all of them,
+        so that a candidate's normed state is its query.
         """
         cos, sin = angles
         if cos.shape[-2] > 1:  # [B,1,M,D/H / 2]: each candidate at its own
             return Rotary.rotate(split_heads(self.query(normed), self.heads), angles), keys
-        keys = Rotary.rotate(keys, (cos, -sin))
         if self.heads > 1:
-            return split_heads(self.query(normed), self.heads), keys
-        return normed.unsqueeze(1), torch.matmul(keys, self.query.weight)
+            return split_heads(self.query(normed), self.heads), Rotary.rotate(keys, (cos, -sin))
+        turned = Rotary.rotate(self.query.weight.transpose(0, 1), angles)  # [B,1,D,D]
+        return normed.unsqueeze(1), torch.matmul(keys, turned.transpose(-1, -2))
 
     def _ready(self, value: Tensor) -> Tensor:
         """Values [B,H,N,D/H] as attention sums them up. With one head the output matrix is applied here: it commutes with the sum, and
