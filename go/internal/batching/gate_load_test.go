@@ -82,7 +82,7 @@ func (s *simulated) call(tenant string, cost int64) {
 	var tasks []Task
 	for left := cost; left > 0; left -= 512 {
 		size := min(left, 512)
-		work := time.Duration(size) * s.perCost
+		work := time.Duration(size) * s.pace()
 		tasks = append(tasks, Task{Cost: size, Run: func(context.Context) error { time.Sleep(work); return nil }})
 	}
 	_, _ = s.pool.Do(ctx, tasks) // its queue may be full before the limit has fallen
@@ -90,6 +90,18 @@ func (s *simulated) call(tenant string, cost int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = append(s.done, finished{at: time.Now(), tenant: tenant, cost: cost, latency: time.Since(start)})
+}
+
+func (s *simulated) pace() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.perCost
+}
+
+func (s *simulated) slowDown(times float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.perCost = time.Duration(float64(s.perCost) * times)
 }
 
 // forget drops what was measured so far.
@@ -196,12 +208,12 @@ func TestLimitFollowsTheServer(t *testing.T) {
 			return s.throughput(start, time.Now())
 		}
 		hold(5 * time.Second)
-		s.perCost *= 5
+		s.slowDown(5)
 		slow := hold(5 * time.Second)
-		s.perCost /= 5
+		s.slowDown(1.0 / 5)
 		hold(time.Second)
 		recovered := hold(5 * time.Second)
-		s.perCost *= 3
+		s.slowDown(3)
 		hold(20 * time.Second)
 		settled := hold(20 * time.Second)
 		s.finish()
