@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from shortlist.export.reader import Bundle, read
 P99_MS = 100.0  # a page is waiting
 HISTORY = 200
 FIRST_RATE = 40.0  # where the first search begins
+REST = 15.0  # seconds between traces
 BARS = {  # promised against each peer
     "every history new": {"python ort": 1.3, "python torch": 2.5},
     "sessions": {"python ort": 3.0, "python torch": 6.0},
@@ -53,6 +55,7 @@ def measure_funnel(settings: Settings) -> FunnelResult:
                 for served in (ours, *peers)
             }
             result.searches[trace] = searches = {name: Search(one, P99_MS, settings.tries) for name, one in measures.items()}
+            time.sleep(REST)  # a server that was driven beyond its limit must be given time to be itself again
             for one in searches.values():
                 one.start(FIRST_RATE)
             for _ in range(settings.rounds):

@@ -13,7 +13,7 @@ import (
 const (
 	ladderWindow  = 250 * time.Millisecond // between two looks at the pressure
 	ladderStep    = 0.25                   // of a rung, for a first window of pressure or a calm time
-	ladderDwell   = 2 * time.Second        // calm before a step down; doubled when the step proves wrong
+	ladderDwell   = time.Second            // calm before a step down; doubled when the step proves wrong
 	ladderLongest = 30 * time.Second       // longest dwell
 	maxStrained   = 1024                   // tenants remembered as strained
 )
@@ -32,7 +32,7 @@ type ladder struct {
 	pressed  bool      // somebody was refused in this window
 	streak   int       // windows of pressure in a row
 	calm     time.Time // since when the level could fall
-	lowered  bool      // the last change was down
+	lowered  int       // changes down in a row
 	dwell    time.Duration
 	strained map[string]struct{} // tenants refused since the level left 0
 }
@@ -65,31 +65,35 @@ func (l *ladder) entered(now time.Time, tenant string, refused bool) {
 
 // raise takes larger steps while the pressure lasts. A level that was lowered too early doubles the dwell.
 func (l *ladder) raise(now time.Time) {
-	if l.lowered {
+	if l.lowered > 0 {
 		l.dwell = min(2*l.dwell, ladderLongest)
 	}
-	step := ladderStep * float64(int(1)<<min(l.streak/2, 2))
-	l.level = min(l.level+step, float64(l.worst-rank.RungFull))
+	l.level = min(l.level+growing(l.streak), float64(l.worst-rank.RungFull))
 	l.streak++
-	l.calm, l.lowered = now, false
+	l.calm, l.lowered = now, 0
 }
 
-// lower takes one small step after each dwell without pressure. One that follows another shortens the dwell.
+// lower takes one step after each dwell without pressure, a larger one while it stays calm: a server that has
+// room again must not give poor answers for long. A step that follows another shortens the dwell.
 func (l *ladder) lower(now time.Time) {
 	l.streak = 0
 	if l.level == 0 || now.Sub(l.calm) < l.dwell {
 		return
 	}
-	if l.lowered {
+	if l.lowered > 0 {
 		l.dwell = max(l.dwell/2, ladderDwell)
 	}
-	l.level = max(l.level-ladderStep, 0)
-	l.calm, l.lowered = now, true
+	l.level = max(l.level-growing(l.lowered), 0)
+	l.calm = now
+	l.lowered++
 	if l.level == 0 {
-		l.lowered, l.dwell = false, ladderDwell
+		l.lowered, l.dwell = 0, ladderDwell
 		clear(l.strained)
 	}
 }
+
+// growing is the change of the level after so many in the same direction.
+func growing(before int) float64 { return ladderStep * float64(int(1)<<min(before/2, 2)) }
 
 // rung for a request. A critical one stands a rung above the others, a batch one a rung below.
 func (l *ladder) rung(q *rank.Query) rank.Rung {
