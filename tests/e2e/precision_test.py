@@ -48,11 +48,12 @@ def test_the_service_reproduces_it(binaries: Path, release: Path) -> None:
 
 
 def coarser(release: Path, manifest: dict[str, Any]) -> None:
-    """The last weight of the ranker, which is nearest to the logits, with scales that do not belong to it."""
+    """The first weight of the ranker with scales that do not belong to it. Biases do not count: ONNX Runtime never reads their scales."""
     path = release / layout.graph_path("ranker")
     model = onnx.load(path)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    scale = [tensors[n.input[1]] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in tensors][-1]
+    matrices = {name for name, tensor in tensors.items() if len(tensor.dims) == 2}
+    scale = next(tensors[n.input[1]] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in matrices)
     scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.float32(1.5), scale.name))
     path.write_bytes(model.SerializeToString())
 
