@@ -16,6 +16,10 @@ bench-histories: setup ## What kept and extended histories save: CPU side by sid
 		(cd go && SHORTLIST_BENCH_MODELS=$$models go test ./cmd/shortlistd -run '^$$' -bench Histories -benchtime 3s -count 5) || exit 1; \
 	done
 
+bench-steps: setup ## Where the time of a Rank call goes, by step, on one core: make bench-steps [MODEL=models/<name>]
+	@test -f $(MODEL)/current || $(PY) -W ignore bench/make_bundle.py --models $(dir $(MODEL))
+	@cd go && SHORTLIST_BENCH_MODELS=$(abspath $(MODEL)) taskset -c 0 go test ./cmd/shortlistd -run '^$$' -bench '^BenchmarkSteps$$' -benchtime 5s
+
 bench-rungs: build ## What each rung of the degradation ladder costs and saves: make bench-rungs [MODEL=models/toy]
 	@$(PY) bench/rungs.py $(if $(filter command environment,$(firstword $(origin MODEL))),--model $(MODEL))
 
@@ -30,4 +34,4 @@ bench-peers-setup: setup ## Install what bench-peers compares with beyond this p
 	@$(VENV)/bin/uv venv -q --allow-existing --python 3.11 $(TMP)/triton
 	@VIRTUAL_ENV=$(TMP)/triton $(VENV)/bin/uv pip install -q nvidia-pytriton==0.7.0 onnxruntime==1.31.1 numpy==1.26.4
 
-.PHONY: bench bench-histories bench-rungs bench-diagnosis bench-peers bench-peers-setup
+.PHONY: bench bench-histories bench-steps bench-rungs bench-diagnosis bench-peers bench-peers-setup

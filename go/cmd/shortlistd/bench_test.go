@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/config"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
-	"github.com/shortlist-serving/shortlist/go/internal/stage"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
+	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
 )
 
 // benchHistory is the events of one request of the benchmark.
@@ -26,10 +27,7 @@ const benchHistory = 200
 // graphs, run one after the other on the same inputs in the same process. Rounds alternate, so that both
 // see the same machine. The wire is not in it. SHORTLIST_BENCH_MODELS names a models/<name> folder; the promise is for D=64, L=2.
 func BenchmarkRank(b *testing.B) {
-	models := os.Getenv("SHORTLIST_BENCH_MODELS")
-	if models == "" {
-		b.Skip("SHORTLIST_BENCH_MODELS is not set: name the folder of a model with at least 3,000 items and a window of 200 events")
-	}
+	models := benchModels(b)
 	cfg := &config.Config{Models: models}
 	cfg.EnsureDefaults()
 	cfg.Models = models
@@ -54,10 +52,19 @@ func BenchmarkRank(b *testing.B) {
 	defer unpin()
 	for _, candidates := range []int{100, 1000, 3000} {
 		b.Run(fmt.Sprintf("m=%d", candidates), func(b *testing.B) {
-			q := benchQuery(b, snapshot, candidates)
+			q := benchQuery(b, snapshot.Bundle, candidates)
 			benchRank(b, e, q, newRawRun(b, snapshot, q))
 		})
 	}
+}
+
+// benchModels is the folder of the model that benchmarks serve.
+func benchModels(b *testing.B) string {
+	models := os.Getenv("SHORTLIST_BENCH_MODELS")
+	if models == "" {
+		b.Skip("SHORTLIST_BENCH_MODELS is not set: name the folder of a model with at least 3,000 items and a window of 200 events")
+	}
+	return models
 }
 
 func benchRank(b *testing.B, e *engine, q *rank.Query, raw *rawRun) {
@@ -96,19 +103,19 @@ func processTime(b *testing.B) time.Duration {
 }
 
 // benchQuery ranks random items for a random history.
-func benchQuery(b *testing.B, s *repository.Snapshot, m int) *rank.Query {
+func benchQuery(b *testing.B, release *bundle.Bundle, m int) *rank.Query {
 	random := rand.New(rand.NewPCG(1, 2))
-	items := s.Bundle.Catalog.Len()
-	if items < m || s.Bundle.Manifest.GetSchema().GetHistory().GetMaxEvents() < benchHistory {
+	items := release.Catalog.Len()
+	if items < m || release.Manifest.GetSchema().GetHistory().GetMaxEvents() < benchHistory {
 		b.Skipf("the release has %d items and a window of %d events: the benchmark needs %d and %d", items,
-			s.Bundle.Manifest.GetSchema().GetHistory().GetMaxEvents(), m, benchHistory)
+			release.Manifest.GetSchema().GetHistory().GetMaxEvents(), m, benchHistory)
 	}
 	pick := func(n int) rank.ItemIDs {
 		rows := make([]int64, n)
 		for i, row := range random.Perm(items)[:n] {
 			rows[i] = int64(row)
 		}
-		return s.Bundle.Catalog.IDs(rows)
+		return release.Catalog.IDs(rows)
 	}
 	candidates := pick(m)
 	return &rank.Query{Mode: rank.Rank, Candidates: &candidates, History: &rank.History{Items: pick(benchHistory)}, Time: 1_760_000_000, Limit: 100}
@@ -175,7 +182,7 @@ func newRawRun(b *testing.B, s *repository.Snapshot, q *rank.Query) *rawRun {
 	query := floats(1, d.Q, d.K)
 	run.add(b, s.QueryEncoder, named, query)
 	vectors, cross, prerank := floats(1, m, d.K), floats(1, m, d.C), floats(1, m)
-	stage.Gather(vectors.F32, s.RetrievalVectors, rows, d.K)
+	kernel.Gather(vectors.F32, s.RetrievalVectors, rows, int(d.K))
 	run.add(b, s.Preranker, map[string]runtime.Tensor{"query_vectors": query, "retrieval_vector": vectors, "cross": cross}, prerank)
 	named["past_keys"], named["past_values"] = floats(1, d.L, d.H, 0, d.X), floats(1, d.L, d.H, 0, d.X)
 	keys, values := floats(1, d.L, d.H, n, d.X), floats(1, d.L, d.H, n, d.X)
@@ -185,7 +192,7 @@ func newRawRun(b *testing.B, s *repository.Snapshot, q *rank.Query) *rawRun {
 	for from := int64(0); from < m; from += chunk {
 		size := min(chunk, m-from)
 		tokens := floats(1, size, d.D)
-		stage.Gather(tokens.F32, s.RankerTokens, rows[from:from+size], d.D)
+		kernel.Gather(tokens.F32, s.RankerTokens, rows[from:from+size], int(d.D))
 		named["ranker_token"], named["cross"] = tokens, runtime.Floats(cross.F32[from*d.C:(from+size)*d.C], 1, size, d.C)
 		named["prerank_score"] = runtime.Floats(prerank.F32[from:from+size], 1, size)
 		run.add(b, s.Ranker, named, floats(1, size, d.T))

@@ -93,7 +93,7 @@ type server struct {
 	served      string
 }
 
-func startServer(t *testing.T, flags ...string) *server {
+func startServer(t testing.TB, flags ...string) *server {
 	t.Helper()
 	s := &server{served: filepath.Join(t.TempDir(), "served.jsonl")}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -149,7 +149,7 @@ func startServer(t *testing.T, flags ...string) *server {
 	return s
 }
 
-func dial(t *testing.T, address any) *grpc.ClientConn {
+func dial(t testing.TB, address any) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(address.(string), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -69,7 +69,7 @@ type Catalog struct {
 	kind    bundlev1.DType
 	ints    []int64          // INT64 ids
 	texts   Texts            // STRING ids
-	dense   []int32          // row of id ints[0]+i, -1 for none; nil when ids are sparse
+	byInt   rowTable         // of INT64 ids
 	byText  map[string]int32 // row of a STRING id; keys share the bytes of texts
 	inputs  []*InputColumn
 	raw     map[string]*RawColumn
@@ -78,9 +78,6 @@ type Catalog struct {
 	until   []int64
 	numRows int
 }
-
-// denseFactor bounds the memory of the direct id table: at most this many slots per item.
-const denseFactor = 8
 
 func parseCatalog(t *Tensors, schema *bundlev1.Schema) (*Catalog, error) {
 	c := &Catalog{kind: schema.GetItemId(), raw: map[string]*RawColumn{}}
@@ -152,30 +149,12 @@ func (c *Catalog) parseIDs(t *Tensors) error {
 			}
 		}
 		c.ints, c.numRows = ids, len(ids)
-		c.dense = denseRows(ids)
+		c.byInt = newRowTable(ids)
 	}
 	if c.numRows == 0 || c.numRows > 1<<31-1 {
 		return refuse(t.file, "size", fixExport, "the catalog has %d items; 1 to 2^31-1 are possible", c.numRows)
 	}
 	return nil
-}
-
-func denseRows(ids []int64) []int32 {
-	if len(ids) == 0 {
-		return nil
-	}
-	span := uint64(ids[len(ids)-1]) - uint64(ids[0]) // two's complement: right for any pair of int64
-	if span >= denseFactor*uint64(len(ids)) {
-		return nil
-	}
-	table := make([]int32, span+1)
-	for i := range table {
-		table[i] = -1
-	}
-	for row, id := range ids {
-		table[id-ids[0]] = int32(row)
-	}
-	return table
 }
 
 func parseInput(t *Tensors, column *bundlev1.Column, items int64) (*InputColumn, error) {
@@ -244,17 +223,7 @@ func (c *Catalog) Len() int { return c.numRows }
 func (c *Catalog) Kind() bundlev1.DType { return c.kind }
 
 // Row is the row of an integer id; false when it is unknown.
-func (c *Catalog) Row(id int64) (int64, bool) {
-	if c.dense != nil {
-		offset := uint64(id) - uint64(c.ints[0])
-		if id < c.ints[0] || offset >= uint64(len(c.dense)) || c.dense[offset] < 0 {
-			return 0, false
-		}
-		return int64(c.dense[offset]), true
-	}
-	row, ok := slices.BinarySearch(c.ints, id)
-	return int64(row), ok
-}
+func (c *Catalog) Row(id int64) (int64, bool) { return c.byInt.row(id) }
 
 // RowOf is the row of a string id; false when it is unknown.
 func (c *Catalog) RowOf(id string) (int64, bool) {

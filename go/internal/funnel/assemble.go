@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/trace"
 	"strings"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
@@ -18,6 +19,7 @@ import (
 // assemble makes the request that travels through the stages: it joins the stored user with what is
 // inline, encodes everything, and checks the query against the release. It lists every fault at once.
 func (f *Funnel) assemble(ctx context.Context, release *Release, q *rank.Query, tap stage.Tap) (*walk, error) {
+	defer trace.StartRegion(ctx, "assemble").End()
 	plan := release.plan
 	w := &walk{
 		request: stage.Request{Plan: plan, Pool: f.pool, Histories: f.histories, Dropped: make(map[string]int), Tap: tap},

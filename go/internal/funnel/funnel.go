@@ -107,5 +107,5 @@ func (f *Funnel) run(ctx context.Context, release *Release, q *rank.Query, tap s
 	if err := canceled(ctx); err != nil {
 		return nil, nil, err // nobody waits for the answer
 	}
-	return w.Query, w.respond(), nil
+	return w.Query, w.respond(ctx), nil
 }

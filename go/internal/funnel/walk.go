@@ -3,6 +3,7 @@ package funnel
 import (
 	"context"
 	"fmt"
+	"runtime/trace"
 	"slices"
 	"time"
 
@@ -39,6 +40,7 @@ type walk struct {
 
 // step runs one stage under the budget and reports it. A stage that fails takes the answer down to rung.
 func (w *walk) step(ctx context.Context, name string, need time.Duration, rung rank.Rung, run func() error) bool {
+	defer trace.StartRegion(ctx, name).End()
 	start, in := time.Now(), len(w.Rows)
 	err := w.budget.Start(ctx, name, need)
 	if err == nil {
@@ -206,7 +208,8 @@ func (w *walk) blend(ctx context.Context) {
 }
 
 // respond cuts the ordered candidates to the limit and builds the answer.
-func (w *walk) respond() *rank.Result {
+func (w *walk) respond(ctx context.Context) *rank.Result {
+	defer trace.StartRegion(ctx, "respond").End()
 	positions := blending.Order(w.Request, w.scores, w.Query.Limit)
 	result := &rank.Result{ReleaseID: w.Plan.Snapshot.ID, Stages: w.reports, Dropped: w.Dropped}
 	if w.scores == nil {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"runtime/trace"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -19,12 +20,24 @@ type envelope struct {
 	err     error
 }
 
+// Trace regions of what callers send and get.
+const (
+	regionDecode = "decode"
+	regionEncode = "encode"
+)
+
 // codec is the protobuf codec; it decodes envelopes too.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
 
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	defer trace.StartRegion(context.Background(), regionEncode).End()
+	return c.CodecV2.Marshal(v)
+}
+
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	defer trace.StartRegion(context.Background(), regionDecode).End()
 	if e, ok := v.(*envelope); ok {
 		e.err = c.CodecV2.Unmarshal(data, e.message)
 		return nil

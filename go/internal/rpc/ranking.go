@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"runtime/trace"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -82,8 +83,10 @@ func (s *rankingServer) answer(ctx context.Context, in *shortlistv1.RecommendReq
 	if in.GetDebug() != nil && !s.mayDebug(ctx) {
 		return nil, rank.ErrDebugNotAllowed
 	}
+	region := trace.StartRegion(ctx, regionDecode)
 	c := newConverter(s.opts)
 	q := c.query(in, mode)
+	region.End()
 	q.Tenant = tenantOf(ctx)
 	if c.faults.Err() != nil {
 		// The faults against the release belong into the same list.
@@ -98,6 +101,7 @@ func (s *rankingServer) answer(ctx context.Context, in *shortlistv1.RecommendReq
 		return nil, err
 	}
 	s.deps.Observer.Answered(result)
+	defer trace.StartRegion(ctx, regionEncode).End()
 	out := response(q.RequestID, result)
 	out.Micros = uint64(time.Since(start).Microseconds())
 	return out, nil

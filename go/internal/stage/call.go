@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"runtime/trace"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
@@ -66,6 +67,7 @@ func (c *Call) Took() time.Duration { return c.took }
 // Run executes the graph on this goroutine. Outputs are as in runtime.Session.Run.
 func (c *Call) Run(ctx context.Context) error {
 	g, in, out := c.graph, c.in, c.out
+	defer trace.StartRegion(ctx, g.Name).End()
 	if g.from != nil || g.to != nil {
 		in, out = c.inSessionOrder()
 	}

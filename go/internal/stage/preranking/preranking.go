@@ -4,8 +4,10 @@ package preranking
 
 import (
 	"context"
+	"runtime/trace"
 
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
 )
 
 // Prerank scores all candidates: Cross [M,C] and Prerank [M].
@@ -13,7 +15,9 @@ func Prerank(ctx context.Context, r *stage.Request) error {
 	m, d := len(r.Rows), r.Plan.Snapshot.Dims
 	FillCross(r)
 	vectors := stage.Resize(&r.Vectors, m*int(d.K))
-	stage.Gather(vectors, r.Plan.Snapshot.RetrievalVectors, r.Rows, d.K)
+	gather := trace.StartRegion(ctx, stage.RegionGather)
+	kernel.Gather(vectors, r.Plan.Snapshot.RetrievalVectors, r.Rows, int(d.K))
+	gather.End()
 	scores := stage.Resize(&r.Prerank, m)
 	call := r.Plan.Preranker.Call()
 	defer call.Free()

@@ -2,10 +2,13 @@ package ranking
 
 import (
 	"context"
+	"runtime/trace"
 	"sync"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
+	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
 )
 
 // Rank scores the candidates in chunks over the pool: Logits [M,T]. Encoding must be set. When some
@@ -68,10 +71,13 @@ func (p *pass) free() {
 }
 
 func (c *chunk) score(ctx context.Context) error {
+	defer trace.StartRegion(ctx, rank.StageRanking).End()
 	r, d := c.r, c.r.Plan.Snapshot.Dims
 	m, n := int64(c.to-c.from), int64(max(r.History.Length, 1))
 	tokens := r.Tokens[c.from*int(d.D) : c.to*int(d.D)]
-	stage.Gather(tokens, r.Plan.Snapshot.RankerTokens, r.Rows[c.from:c.to], d.D)
+	gather := trace.StartRegion(ctx, stage.RegionGather)
+	kernel.Gather(tokens, r.Plan.Snapshot.RankerTokens, r.Rows[c.from:c.to], int(d.D))
+	gather.End()
 	logits := r.Logits[c.from*int(d.T) : c.to*int(d.T)]
 
 	call := r.Plan.Ranker.Call()

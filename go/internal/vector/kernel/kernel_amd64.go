@@ -38,3 +38,6 @@ func maskAVX2(words *uint64, dots *int32, scales, limits *float32)
 
 //go:noescape
 func dotsFloat32AVX2(out, rows, query *float32, n, k int)
+
+//go:noescape
+func gatherAVX2(out, table *float32, rows *int64, n, width int)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 // levels runs a test with every set of instructions that this CPU has.
@@ -229,4 +230,73 @@ func BenchmarkDots8(b *testing.B) {
 			Mask(words, out, scales, limits)
 		}
 	})
+}
+
+func TestGather(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(13, 14))
+		for _, width := range []int{1, 15, 16, 24, 64, 128} {
+			const items = 70
+			table := make([]float32, items*width)
+			for i := range table {
+				table[i] = random.Float32()
+			}
+			for _, n := range []int{0, 1, 15, 16, 17, 33, 200} {
+				rows, want := make([]int64, n), []float32{}
+				for i := range rows {
+					rows[i] = int64(random.IntN(items))
+					want = append(want, table[int(rows[i])*width:][:width]...)
+				}
+				out := make([]float32, n*width+1)
+				out[n*width] = 7
+				Gather(out, table, rows, width)
+				if !slices.Equal(out[:n*width], want) || out[n*width] != 7 {
+					t.Fatalf("%d rows of %d", n, width)
+				}
+			}
+		}
+	})
+}
+
+// The assembly would read what lies beside the table.
+func TestGatherRefusesRowsOutsideTheTable(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		for _, row := range []int64{-1, 3} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("row %d of 3 was taken", row)
+					}
+				}()
+				Gather(make([]float32, 32), make([]float32, 48), []int64{0, row}, 16)
+			}()
+		}
+	})
+}
+
+func BenchmarkGather(b *testing.B) {
+	const items, width = 50_000, 64
+	table, other := make([]float32, items*width), make([]float32, 1<<20)
+	rows, out := make([]int64, 1000), make([]float32, 1000*width)
+	levels := map[string]level{"copies": plain, "asks ahead": current}
+	for name, l := range levels {
+		b.Run(name, func(b *testing.B) {
+			defer func(before level) { current = before }(current)
+			current = l
+			random := rand.New(rand.NewPCG(1, 2))
+			var took time.Duration
+			for b.Loop() {
+				for i := range rows {
+					rows[i] = random.Int64N(items)
+				}
+				for i := range other { // what graphs do to the caches between two gathers
+					other[i]++
+				}
+				start := time.Now()
+				Gather(out, table, rows, width)
+				took += time.Since(start)
+			}
+			b.ReportMetric(took.Seconds()*1e6/float64(b.N), "us/gather")
+		})
+	}
 }

@@ -68,3 +68,9 @@ func dotsFloat32(out, rows, query []float32) {
 		out[i] = sums[0]
 	}
 }
+
+func gather(out, table []float32, rows []int64, width int) {
+	for i, row := range rows {
+		copy(out[i*width:(i+1)*width], table[int(row)*width:(int(row)+1)*width])
+	}
+}
