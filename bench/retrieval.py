@@ -5,6 +5,9 @@ the same vectors and queries (shared files), taking turns; the medians of the ro
 machine better than the clock; the report has the load average. Recall is against faiss' rows; rows whose scores are as good as its last one
 count as found, because faiss adds in another order and has no tie rule.
 
+`--hnsw` adds the walk over a graph of neighbours (docs/adr/0012) beside hnswlib over the same graph. It wants `make setup-hnsw`, and
+minutes to build large graphs; without it the defaults are meant to end in about 5 minutes.
+
 Example: python bench/retrieval.py --faiss FAISS/bin/python --items 4000,60000,1000000
 """
 
@@ -27,17 +30,19 @@ from report import ROOT, Section, core_count, cpu_name, write_report
 BATCHES = (1, 8, 32)
 OURS = {"int8": "8", "int4": "4", "fp32": "32"}
 PEERS = {"faiss": "faiss IndexFlatIP", "graph": "graph `index`", "integer": "MatMulInteger, product only"}
+APPROXIMATE = {"walk": "walk over the graph of neighbours", "hnswlib": "hnswlib, the same graph"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faiss", type=Path, required=True, help="python of the environment with faiss-cpu")
-    parser.add_argument("--items", default="4000,60000,1000000", help="catalog sizes")
+    parser.add_argument("--items", default="4000,60000,500000", help="catalog sizes")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--limit", type=int, default=500)
     parser.add_argument("--vectors", choices=("normal", "clusters"), default="normal")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=20, help="searches a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=8, help="searches a round")
+    parser.add_argument("--hnsw", action="store_true", help="also walk over a graph of neighbours, with hnswlib beside it")
     parser.add_argument("--cpu", default="0", help="the core that everything is bound to")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "reports")
     args = parser.parse_args()
@@ -64,22 +69,26 @@ def main() -> None:
 def measure(args: argparse.Namespace, items: int, folder: Path, binary: Path) -> Section:
     draw(args.vectors, items, args.width, folder)
     limit = min(args.limit, items)
-    rounds: dict[str, list[dict[int, float]]] = {name: [] for name in (*OURS, *PEERS)}
+    peers = {**PEERS, **({"hnswlib": APPROXIMATE["hnswlib"]} if args.hnsw else {})}
+    labels = {**{one: f"scan, {one}" for one in OURS}, **PEERS, **(APPROXIMATE if args.hnsw else {})}
+    rounds: dict[str, list[dict[int, float]]] = {name: [] for name in labels}
+    for left in ("hnsw.bin", "hnsw.safetensors"):  # of the size before
+        (folder / left).unlink(missing_ok=True)
     for _ in range(args.rounds):
-        for name, times in ours(args, folder, binary, limit).items():
-            rounds[name].append(times)
-        for name in PEERS:
+        for name in peers:
             python = args.faiss if name == "faiss" else sys.executable
             command = [python, ROOT / "bench" / "retrieval_peer.py", name, folder, str(limit), str(args.repeats)]
             printed = run(args, command).splitlines()[-1]
             rounds[name].append({int(batch): time for batch, time in json.loads(printed).items()})
+        for name, times in ours(args, folder, binary, limit).items():  # last, because a peer makes the graph
+            rounds[name].append(times)
     median = {name: {b: statistics.median(one[b] for one in all_) for b in BATCHES} for name, all_ in rounds.items()}
     lines = [f"The best {limit} of {items:,} {args.vectors} vectors of width {args.width}; medians of {args.rounds} rounds.", ""]
     lines += [
         "| | " + " | ".join(f"batch {b}: ms/query | faiss / this" for b in BATCHES) + " | recall |",
         "|---|" + "---:|" * (2 * len(BATCHES) + 1),
     ]
-    for name, label in {**{one: f"scan, {one}" for one in OURS}, **PEERS}.items():
+    for name, label in labels.items():
         cells = " | ".join(f"{median[name][b]:.3f} | {median['faiss'][b] / median[name][b]:.2f}" for b in BATCHES)
         lines.append(f"| {label} | {cells} | {recall(folder, name)} |")
     return Section(f"{items:,} items", lines)
@@ -99,12 +108,14 @@ def ours(args: argparse.Namespace, folder: Path, binary: Path, limit: int) -> di
     environment = {"SHORTLIST_BENCH_VECTORS": folder, "SHORTLIST_BENCH_WIDTH": args.width, "SHORTLIST_BENCH_LIMIT": limit, "GOMAXPROCS": 1}
     output = run(
         args,
-        [binary, "-test.run=^$", "-test.bench=^BenchmarkSearch$", f"-test.benchtime={args.repeats}x"],
+        [binary, "-test.run=^$", "-test.bench=^Benchmark(Search|Walk)$", f"-test.benchtime={args.repeats}x"],
         {k: str(v) for k, v in environment.items()},
     )
     times: dict[str, dict[int, float]] = {name: {} for name in OURS}
     for bits, batch, value in re.findall(r"bits=(\d+)/batch=(\d+)\S*\s.*?([\d.e+-]+) cpu-ms/query", output):
         times[next(name for name, b in OURS.items() if b == bits)][int(batch)] = float(value)
+    if walk := re.search(r"BenchmarkWalk\S*\s.*?([\d.e+-]+) cpu-ms/query", output):
+        times["walk"] = dict.fromkeys(BATCHES, float(walk[1]))  # walks share nothing
     return times
 
 
@@ -124,8 +135,8 @@ def recall(folder: Path, name: str) -> str:
     width = json.loads((folder / "sizes.json").read_text())["width"]
     vectors, queries = (np.fromfile(folder / f"{part}.f32", np.float32).reshape(-1, width) for part in ("vectors", "queries"))
     wanted = np.load(folder / "rows_faiss.npy")
-    if name in OURS:
-        found = [np.array(hit["Rows"]) for hit in json.loads((folder / f"rows_{OURS[name]}.json").read_text())]
+    if name in OURS or name == "walk":
+        found = [np.array(hit["Rows"]) for hit in json.loads((folder / f"rows_{OURS.get(name, name)}.json").read_text())]
     else:
         found = list(np.load(folder / f"rows_{name}.npy"))
     shares = []

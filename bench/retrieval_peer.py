@@ -1,7 +1,8 @@
-"""One other way to search, by CPU time, in the environment that has it: `retrieval_peer.py faiss|graph|integer FOLDER LIMIT REPEATS`.
+"""One other way to search, by CPU time, in the environment that has it: `retrieval_peer.py NAME FOLDER LIMIT REPEATS`.
 
 faiss is IndexFlatIP; graph is the release's ONNX graph `index`; integer is only the product of ONNX Runtime's MatMulInteger over 8-bit
-codes in chunks, without a selection: the rejected variant of our scan at its best. Prints {"batch": cpu ms per query}; writes
+codes in chunks, without a selection: the rejected variant of our scan at its best; hnswlib is an approximate search, whose graph is written
+for our walk (hnsw.safetensors) as a release has it. Prints {"batch": cpu ms per query}; writes
 rows_<name>.npy where it selects.
 """
 
@@ -24,7 +25,8 @@ def main() -> None:
     name, folder, limit, repeats = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     width = json.loads((folder / "sizes.json").read_text())["width"]
     vectors, queries = (np.fromfile(folder / f"{part}.f32", np.float32).reshape(-1, width) for part in ("vectors", "queries"))
-    search = {"faiss": faiss_search, "graph": graph_search, "integer": integer_product}[name](vectors, limit)
+    makers = {"faiss": faiss_search, "graph": graph_search, "integer": integer_product, "hnswlib": hnsw_search(folder)}
+    search = makers[name](vectors, limit)
     times = {}
     for batch in BATCHES:
         taken = []
@@ -73,6 +75,29 @@ def graph_search(vectors: np.ndarray, limit: int) -> Callable[[np.ndarray], np.n
         return np.asarray(session.run(["rows"], feed)[0])
 
     return search
+
+
+def hnsw_search(folder: Path) -> Callable[[np.ndarray, int], Callable[[np.ndarray], np.ndarray | None]]:
+    def made(vectors: np.ndarray, limit: int) -> Callable[[np.ndarray], np.ndarray | None]:
+        import hnswlib
+        from safetensors.numpy import save_file
+
+        from shortlist.export.hnsw import HnswConfig, build, graph_of
+
+        saved, config, ef = folder / "hnsw.bin", HnswConfig(), 2 * limit
+        if saved.exists():  # a round before built it
+            index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+            index.load_index(str(saved))
+        else:
+            index = build(vectors, config)
+            index.save_index(str(saved))
+            graph = graph_of(index)
+            tensors = {**graph.tensors(), "levels": graph.levels.astype(np.int32), "settings": np.array([config.m, ef], np.int32)}
+            save_file(tensors, folder / "hnsw.safetensors")
+        index.set_ef(ef)
+        return lambda queries: np.asarray(index.knn_query(queries, k=limit, num_threads=1)[0], dtype=np.int64)
+
+    return made
 
 
 def integer_product(vectors: np.ndarray, _: int) -> Callable[[np.ndarray], np.ndarray | None]:

@@ -17,8 +17,12 @@ $(STAMP): python/requirements.lock
 
 lock: ## Resolve python/requirements.in into python/requirements.lock
 	$(VENV)/bin/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 python/requirements.in -o python/requirements.lock
+	echo hnswlib==0.8.0 | $(VENV)/bin/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --no-annotate --no-deps --universal --python-version 3.11 - -o python/requirements-hnsw.lock
+
+setup-hnsw: setup ## Compile hnswlib, which `shortlist export --index hnsw` builds graphs with (needs a C++ compiler)
+	@VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install -q --require-hashes --no-deps -r python/requirements-hnsw.lock
 
 clean: ## Remove build outputs (keeps the virtual environment and releases)
 	rm -rf $(TMP) build runs
 
-.PHONY: setup lock clean
+.PHONY: setup lock setup-hnsw clean

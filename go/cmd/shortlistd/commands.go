@@ -38,8 +38,8 @@ func verify(ctx context.Context, cfg *config.Config, dir string, stdout, stderr 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "release %s: passed: %d golden cases, worst difference %.3g times the tolerance (%s), %s provider, ONNX Runtime %s\n",
-		id, report.Cases, report.WorstRatio, report.WorstAt, e.runtime.Provider(), e.runtime.Version())
+	_, err = fmt.Fprintf(stdout, "release %s: passed: %d golden cases, worst difference %.3g times the tolerance (%s), recall of the index %.4f, %s provider, ONNX Runtime %s\n",
+		id, report.Cases, report.WorstRatio, report.WorstAt, report.Recall, e.runtime.Provider(), e.runtime.Version())
 	return errors.Join(err, report.Err())
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/guard"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
 )
 
@@ -56,7 +57,7 @@ func newGPU(t *testing.T, spared bool) *gpu {
 	if spared {
 		g.device.spare = g.cpu
 	}
-	repo, err := repository.New(repository.Options{Dir: dir, Runtime: g.runtime, Wrap: g.device.wrap, Prepare: funnel.Prepare})
+	repo, err := repository.New(repository.Options{Dir: dir, Runtime: g.runtime, Wrap: g.device.wrap, Prepare: funnel.Prepare(retrieval.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

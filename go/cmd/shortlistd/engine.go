@@ -46,7 +46,7 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 	d := newDevice(cfg, rt, logger)
 	e := &engine{runtime: rt, device: d, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(d.poolOptions(cfg.Pool)), histories: kvcache.New(cfg.HistoryCache)}
 	e.repository, err = repository.New(repository.Options{
-		Dir: cfg.Models, Runtime: rt, Wrap: d.wrap, Prepare: funnel.Prepare, WatchInterval: cfg.WatchInterval,
+		Dir: cfg.Models, Runtime: rt, Wrap: d.wrap, Prepare: funnel.Prepare(cfg.Retrieval), WatchInterval: cfg.WatchInterval,
 		OnEvent: func(event repository.Event) {
 			if event.Kind == repository.EventClosed {
 				e.histories.Forget(event.ReleaseID)

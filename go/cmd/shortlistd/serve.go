@@ -20,6 +20,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
 )
 
@@ -48,6 +49,11 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 		return err
 	}
 	cfg.Batching.Observe = batches.Ran
+	searches, err := telemetry.NewSearches(registry, retrieval.Searches)
+	if err != nil {
+		return err
+	}
+	cfg.Retrieval.Observe = searches.Took
 	e, err := newEngine(cfg, store, served, logger, func(event repository.Event) { onEvent(event, metrics, logger) })
 	if err != nil {
 		return err

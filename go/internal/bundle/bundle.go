@@ -48,6 +48,7 @@ type Bundle struct {
 	Catalog  *Catalog
 	Counters []*Counter              // in the order of Manifest.Cross
 	Sources  map[string]*SourceTable // by source name; none for TWO_TOWER
+	HNSW     map[string]*HNSW        // by source name, of those that have one
 	Vectors  *ItemVectors            // what the factory's item_encoder computed; nil once a repository proved it
 	Golden   *Golden
 	// Reference is reference/histograms.json; nil when the bundle has none.
@@ -94,6 +95,7 @@ func Parse(releaseID string, files map[string][]byte) (*Bundle, error) {
 		Manifest:  manifest,
 		Graphs:    map[string][]byte{},
 		Sources:   map[string]*SourceTable{},
+		HNSW:      map[string]*HNSW{},
 		Reference: files[referenceFile],
 	}
 	for _, graph := range slices.Concat(manifest.GetGraphs(), manifest.GetExtraGraphs()) {
@@ -145,6 +147,14 @@ func (b *Bundle) parseTables(files map[string][]byte) error {
 		b.Counters = append(b.Counters, counter)
 	}
 	for _, source := range b.Manifest.GetFunnel().GetSources() {
+		if spec := source.GetHnsw(); spec != nil {
+			if t, err = open(spec.GetPath()); err != nil {
+				return err
+			}
+			if b.HNSW[source.GetName()], err = parseHNSW(t, spec, items); err != nil {
+				return err
+			}
+		}
 		if source.GetKind() == bundlev1.SourceKind_TWO_TOWER {
 			continue
 		}

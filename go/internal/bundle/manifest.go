@@ -266,6 +266,7 @@ func checkFunnel(f *faults, m *bundlev1.Manifest) {
 		if s.GetLimit() < 1 {
 			bad("limit is 0")
 		}
+		checkHNSW(f, m, s)
 		switch s.GetKind() {
 		case bundlev1.SourceKind_TWO_TOWER:
 			continue
@@ -285,6 +286,22 @@ func checkFunnel(f *faults, m *bundlev1.Manifest) {
 	if fn.GetPrerankKeep() < 1 || fn.GetMaxCandidates() < 1 || fn.GetChunk() < 1 || fn.GetDefaultLimit() < 1 || fn.GetDefaultLimit() > fn.GetMaxLimit() {
 		f.add("funnel", "prerank_keep, max_candidates, chunk and default_limit must be at least 1, and default_limit at most max_limit")
 	}
+}
+
+func checkHNSW(f *faults, m *bundlev1.Manifest, s *bundlev1.Source) {
+	h := s.GetHnsw()
+	asked := s.GetIndex() == bundlev1.IndexKind_INDEX_HNSW && s.GetKind() == bundlev1.SourceKind_TWO_TOWER
+	if asked != (h != nil) {
+		f.add("funnel", "source %q: it has a graph of neighbours if, and only if, it is a TWO_TOWER with INDEX_HNSW", s.GetName())
+	}
+	if h == nil {
+		return
+	}
+	if h.GetM() < 2 || h.GetM() > 1024 || h.GetEfSearch() < 1 || !(h.GetRecall() >= 0 && h.GetRecall() <= 1) || !(h.GetMinRecall() >= 0 && h.GetMinRecall() <= 1) {
+		f.add("funnel", "source %q: hnsw has m %d, ef_search %d, recall %v and min_recall %v; 2..1024, at least 1, and shares are allowed",
+			s.GetName(), h.GetM(), h.GetEfSearch(), h.GetRecall(), h.GetMinRecall())
+	}
+	checkListed(f, m, "the hnsw of source "+strconv.Quote(s.GetName()), h.GetPath())
 }
 
 func checkTasks(f *faults, m *bundlev1.Manifest) {

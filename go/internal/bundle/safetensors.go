@@ -17,7 +17,7 @@ import (
 const maxTensorHeader = 64 << 20
 
 // element sizes of the safetensors dtypes that bundles use.
-var elementSizes = map[string]int64{"F32": 4, "I64": 8, "BOOL": 1, "U8": 1}
+var elementSizes = map[string]int64{"F32": 4, "I64": 8, "I32": 4, "BOOL": 1, "U8": 1}
 
 // Tensors is a parsed safetensors file: named arrays over the bytes of the file.
 type Tensors struct {
@@ -132,7 +132,7 @@ func decodeHeader(header []byte) (map[string]tensorHeader, error) {
 func (h tensorHeader) byteSize() (int64, error) {
 	size, ok := elementSizes[h.DType]
 	if !ok {
-		return 0, fmt.Errorf("dtype %q is not one of F32, I64, BOOL, U8", h.DType)
+		return 0, fmt.Errorf("dtype %q is not one of F32, I64, I32, BOOL, U8", h.DType)
 	}
 	if h.Shape == nil || len(h.Shape) > 8 {
 		return 0, fmt.Errorf("the shape is missing or has more than 8 dimensions")
@@ -186,6 +186,22 @@ func (t *Tensors) Ints(name string) ([]int64, []int64, error) {
 	out := make([]int64, len(v.data)/8)
 	for i := range out {
 		out[i] = int64(binary.LittleEndian.Uint64(v.data[8*i:]))
+	}
+	return out, v.shape, nil
+}
+
+// Int32s is an I32 tensor and its shape.
+func (t *Tensors) Int32s(name string) ([]int32, []int64, error) {
+	v, err := t.view(name, "I32")
+	if err != nil {
+		return nil, nil, err
+	}
+	if aligned(v.data, 4) {
+		return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(v.data))), len(v.data)/4), v.shape, nil
+	}
+	out := make([]int32, len(v.data)/4)
+	for i := range out {
+		out[i] = int32(binary.LittleEndian.Uint32(v.data[4*i:]))
 	}
 	return out, v.shape, nil
 }
@@ -263,7 +279,7 @@ func (t *Tensors) view(name, dtype string) (tensorView, error) {
 	return v, nil
 }
 
-// floatsOf and intsOf are Floats and Ints with the shape checked.
+// floatsOf, intsOf and int32sOf are Floats, Ints and Int32s with the shape checked.
 func (t *Tensors) floatsOf(name string, shape ...int64) ([]float32, error) {
 	values, got, err := t.Floats(name)
 	if err != nil {
@@ -274,6 +290,14 @@ func (t *Tensors) floatsOf(name string, shape ...int64) ([]float32, error) {
 
 func (t *Tensors) intsOf(name string, shape ...int64) ([]int64, error) {
 	values, got, err := t.Ints(name)
+	if err != nil {
+		return nil, err
+	}
+	return values, t.checkShape(name, got, shape)
+}
+
+func (t *Tensors) int32sOf(name string, shape ...int64) ([]int32, error) {
+	values, got, err := t.Int32s(name)
 	if err != nil {
 		return nil, err
 	}

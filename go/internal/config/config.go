@@ -13,6 +13,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/funnel"
 	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
 )
 
@@ -34,6 +35,7 @@ type Config struct {
 	Batching dispatch.Options
 	// HistoryCache keeps encoded histories across requests.
 	HistoryCache kvcache.Options
+	Retrieval    retrieval.Options
 	Funnel       funnel.Options
 	RPC          rpc.Options
 	Debug        rpc.DebugOptions
@@ -97,6 +99,7 @@ func (c *Config) EnsureDefaults() {
 	c.Store.MaxEvents = 2048
 	c.Drain = Drain{Delay: 500 * time.Millisecond, Limit: 30 * time.Second}
 	c.Batching.EnsureDefaults()
+	c.Retrieval.EnsureDefaults()
 	c.Funnel.EnsureDefaults()
 	c.RPC.EnsureDefaults()
 	c.Telemetry.EnsureDefaults()
@@ -138,7 +141,7 @@ func (c *Config) Validate() Faults {
 		{"gate", c.Gate.Validate()},
 		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
 		{"history_cache", negatives(map[string]int64{"max_bytes": c.HistoryCache.MaxBytes})},
-		{"batching", c.Batching.Validate()}, {"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
+		{"batching", c.Batching.Validate()}, {"retrieval", c.Retrieval.Validate()}, {"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
 	} {
 		for _, err := range part.faults {
 			name, problem, _ := strings.Cut(err.Error(), ": ")

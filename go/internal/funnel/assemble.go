@@ -22,7 +22,7 @@ func (f *Funnel) assemble(ctx context.Context, release *Release, q *rank.Query, 
 	defer trace.StartRegion(ctx, "assemble").End()
 	plan := release.plan
 	w := &walk{
-		request: stage.Request{Plan: plan, Pool: f.pool, Histories: f.histories, Dropped: make(map[string]int), Tap: tap},
+		request: stage.Request{Plan: plan, Pool: f.pool, Histories: f.histories, Dropped: make(map[string]int), Exact: f.exact, Tap: tap},
 		used:    *q, release: release, failures: &f.failures, budget: rank.BudgetFrom(ctx),
 		reports: make([]rank.StageReport, 0, maxReports), cache: f.cache, asked: q,
 	}

@@ -35,6 +35,7 @@ type Funnel struct {
 	forced    rank.Rung // 0: none
 	cache     *cache    // nil: nothing is kept
 	failures  failures
+	exact     bool // for golden requests: see stage.Request
 }
 
 // Served is an answered query, with history and features as they were used. Nothing of it changes any more.

@@ -18,14 +18,16 @@ type Release struct {
 	value     *blending.Value
 }
 
-// Prepare is repository.Options.Prepare: it makes the *Release that Snapshot.Prepared holds, and so finds
+// Prepare gives repository.Options.Prepare: it makes the *Release that Snapshot.Prepared holds, and so finds
 // every disagreement of schema, graphs, sources and value formula before the release serves.
-func Prepare(_ context.Context, s *repository.Snapshot) (any, error) {
-	plan, planErr := stage.NewPlan(s)
-	retriever, retrieverErr := retrieval.New(s)
-	value, valueErr := blending.NewValue(s.Bundle)
-	if err := errors.Join(planErr, retrieverErr, valueErr); err != nil {
-		return nil, fmt.Errorf("prepare release %s: %w", s.ID, err)
+func Prepare(opts retrieval.Options) func(context.Context, *repository.Snapshot) (any, error) {
+	return func(_ context.Context, s *repository.Snapshot) (any, error) {
+		plan, planErr := stage.NewPlan(s)
+		retriever, retrieverErr := retrieval.New(s, opts)
+		value, valueErr := blending.NewValue(s.Bundle)
+		if err := errors.Join(planErr, retrieverErr, valueErr); err != nil {
+			return nil, fmt.Errorf("prepare release %s: %w", s.ID, err)
+		}
+		return &Release{plan: plan, retriever: retriever, value: value}, nil
 	}
-	return &Release{plan: plan, retriever: retriever, value: value}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 )
 
 // maxMessages bounds the differences that a report spells out; all are counted.
@@ -24,6 +25,7 @@ type Report struct {
 	Violations int
 	WorstRatio float64 // largest |difference| / tolerance; 1 is the limit
 	WorstAt    string  // case, stage and tensor of WorstRatio
+	Recall     float64 // share of the items of an exact search that the index found: the least of the sources, 1 where all are exact
 	Messages   []string
 }
 
@@ -48,7 +50,7 @@ type Replayer struct {
 // without the user store, because a release is proved by what it carries alone, and without kept histories,
 // because a graph is proved by running it.
 func NewReplayer(f *Funnel, parse func([]byte) (*rank.Query, error)) *Replayer {
-	bare := &Funnel{opts: f.opts, pool: f.pool, histories: kvcache.New(kvcache.Options{}), failures: failures{logger: f.failures.logger}}
+	bare := &Funnel{opts: f.opts, pool: f.pool, histories: kvcache.New(kvcache.Options{}), failures: failures{logger: f.failures.logger}, exact: true}
 	return &Replayer{funnel: bare, parse: parse}
 }
 
@@ -68,7 +70,8 @@ func (p *Replayer) Replay(ctx context.Context, s *repository.Snapshot) (*Report,
 		return nil, errors.New("self-test: the release has no golden requests, so nothing proves it; export the release again")
 	}
 	tolerance := s.Bundle.Manifest.GetTolerance()
-	report := &Report{Cases: len(golden.Requests)}
+	report := &Report{Cases: len(golden.Requests), Recall: 1}
+	recalls := make(map[string][]float32)
 	for i, request := range golden.Requests {
 		q, err := p.parse(request)
 		if err != nil {
@@ -79,6 +82,9 @@ func (p *Replayer) Replay(ctx context.Context, s *repository.Snapshot) (*Report,
 		if err != nil {
 			return nil, fmt.Errorf("self-test: golden request %d: %w", i, err)
 		}
+		for _, source := range s.Bundle.Manifest.GetFunnel().GetSources() {
+			recalls[source.GetName()] = append(recalls[source.GetName()], seen.floats[retrieval.RecallOf(source.GetName())]...)
+		}
 		c := &comparison{report: report, at: fmt.Sprintf("case %d", i), absolute: tolerance.GetAbsolute(), relative: tolerance.GetRelative()}
 		if result.Coverage.Rung > rank.RungFull {
 			c.violation("coverage", fmt.Sprintf("the answer was degraded: %+v", result.Coverage.Degradations))
@@ -88,6 +94,7 @@ func (p *Replayer) Replay(ctx context.Context, s *repository.Snapshot) (*Report,
 			return nil, fmt.Errorf("self-test: golden case %d: %w", i, err)
 		}
 	}
+	judgeRecall(report, s.Bundle.Manifest.GetFunnel().GetSources(), recalls)
 	return report, nil
 }
 

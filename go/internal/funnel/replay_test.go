@@ -16,6 +16,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 )
 
 // goldenQuery stands for the parser of package rpc, which lies above this one.
@@ -30,7 +31,7 @@ func replayWorld(t *testing.T, release ranktest.Options) (*Replayer, *repository
 	dir := t.TempDir()
 	id := ranktest.Write(t, dir, release)
 	rt := ranktest.Runtime(t, ranktest.Bundle(t, ranktest.Options{}))
-	repo, err := repository.New(repository.Options{Dir: dir, Runtime: rt, Prepare: Prepare})
+	repo, err := repository.New(repository.Options{Dir: dir, Runtime: rt, Prepare: Prepare(retrieval.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/ranktest"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,7 +71,7 @@ func newWorldWith(t testing.TB, release ranktest.Options, keep int64, histories 
 	dir := t.TempDir()
 	ranktest.Write(t, dir, release)
 	w := &world{t: t, runtime: ranktest.Runtime(t, ranktest.Bundle(t, release)), store: &memoryStore{users: map[string]*feature.User{}}}
-	repo, err := repository.New(repository.Options{Dir: dir, Runtime: w.runtime, Prepare: funnel.Prepare})
+	repo, err := repository.New(repository.Options{Dir: dir, Runtime: w.runtime, Prepare: funnel.Prepare(retrieval.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

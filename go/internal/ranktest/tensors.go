@@ -36,6 +36,15 @@ func (f *TensorFile) Ints(name string, values []int64, shape ...int) *TensorFile
 	return f.Raw(name, "I64", data, shape...)
 }
 
+// Int32s adds an I32 tensor.
+func (f *TensorFile) Int32s(name string, values []int32, shape ...int) *TensorFile {
+	data := make([]byte, 0, 4*len(values))
+	for _, x := range values {
+		data = binary.LittleEndian.AppendUint32(data, uint32(x))
+	}
+	return f.Raw(name, "I32", data, shape...)
+}
+
 // Texts adds a text list.
 func (f *TensorFile) Texts(name string, texts ...string) *TensorFile {
 	offsets := []int64{0}

@@ -34,6 +34,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -61,7 +62,7 @@ func newWorld(t *testing.T, opts Options, edit func(*Deps)) *world {
 	dir := t.TempDir()
 	ranktest.Write(t, dir, ranktest.Options{Edit: ranktest.AddDouble})
 	w := &world{runtime: ranktest.Runtime(t, ranktest.Bundle(t, ranktest.Options{})), counts: &counts{}}
-	repo, err := repository.New(repository.Options{Dir: dir, Runtime: w.runtime, Prepare: funnel.Prepare})
+	repo, err := repository.New(repository.Options{Dir: dir, Runtime: w.runtime, Prepare: funnel.Prepare(retrieval.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,6 +97,7 @@ type Request struct {
 	Forced    []int64          // rows that pass every cut
 	Lists     []List           // what each source proposed, in the manifest's order
 	Dropped   map[string]int
+	Exact     bool // retrieve without approximation, as golden tensors were made
 	Tap       Tap
 }
 

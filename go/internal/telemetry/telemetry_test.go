@@ -91,6 +91,29 @@ func TestBatchesAndDeviceAreShown(t *testing.T) {
 	}
 }
 
+func TestSearchesHaveClosedLabels(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	searches, err := NewSearches(registry, []string{"hnsw"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	searches.Took("hnsw", 15*time.Microsecond)
+	searches.Took("made up", time.Second)
+	_, text := page(t, NewHTTPServer("", registry, nil).Handler, "/metrics")
+	for _, want := range []string{
+		`shortlist_index_search_seconds_bucket{index="hnsw",le="1e-05"} 0`, `shortlist_index_search_seconds_bucket{index="hnsw",le="2e-05"} 1`,
+		`shortlist_index_search_seconds_count{index="other"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	if _, err := NewSearches(registry, nil); err == nil {
+		t.Error("the same registry took the metrics twice")
+	}
+}
+
 func TestHealthPages(t *testing.T) {
 	t.Parallel()
 	var notReady error

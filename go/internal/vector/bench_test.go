@@ -82,6 +82,37 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
+// BenchmarkWalk times walks over the graph of bench/retrieval.py --hnsw, one query at a time, as BenchmarkSearch times scans.
+func BenchmarkWalk(b *testing.B) {
+	dir := os.Getenv(benchFolder)
+	file := filepath.Join(dir, "hnsw.safetensors")
+	if _, err := os.Stat(file); dir == "" || err != nil {
+		b.Skip("bench/retrieval.py --hnsw makes the graph")
+	}
+	vectors, queries, k := benchData(b)
+	x, all, limit := readGraph(b, file, vectors, k), Bitmap{}.Fill(len(vectors)/k), setting("SHORTLIST_BENCH_LIMIT", 500)
+	search := func(at int) Hits {
+		hits, found, err := x.Search(Query{Vector: queries[at*k : (at+1)*k], Allowed: all, Limit: limit})
+		if err != nil || !found {
+			b.Fatalf("query %d: found %v, %v", at, found, err)
+		}
+		return hits
+	}
+	var used []time.Duration
+	for at := 0; b.Loop(); at = (at + 1) % (len(queries) / k) {
+		before := processTime(b)
+		search(at)
+		used = append(used, processTime(b)-before)
+	}
+	slices.Sort(used)
+	b.ReportMetric(used[len(used)/2].Seconds()*1e3, "cpu-ms/query")
+	hits := make([]Hits, len(queries)/k)
+	for at := range hits {
+		hits[at] = search(at)
+	}
+	writeHits(b, filepath.Join(dir, "rows_walk.json"), hits)
+}
+
 // processTime is the CPU time of this process: on a machine with other work it tells more than the clock.
 func processTime(b *testing.B) time.Duration {
 	var usage syscall.Rusage
@@ -101,9 +132,13 @@ func writeRows(b *testing.B, index Index, queries []Query, depth int) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	writeHits(b, filepath.Join(dir, fmt.Sprintf("rows_%d.json", depth)), hits)
+}
+
+func writeHits(b *testing.B, file string, hits []Hits) {
 	data, err := json.Marshal(hits)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, fmt.Sprintf("rows_%d.json", depth)), data, 0o644)
+		err = os.WriteFile(file, data, 0o644)
 	}
 	if err != nil {
 		b.Fatal(err)

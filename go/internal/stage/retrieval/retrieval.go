@@ -19,11 +19,11 @@ type Retriever struct {
 }
 
 // New makes the sources of a release, in the manifest's order.
-func New(s *repository.Snapshot) (*Retriever, error) {
+func New(s *repository.Snapshot, opts Options) (*Retriever, error) {
 	retriever := &Retriever{}
 	var faults []error
 	for _, source := range s.Bundle.Manifest.GetFunnel().GetSources() {
-		made, err := newSource(source, s)
+		made, err := newSource(source, s, opts)
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -32,12 +32,12 @@ func New(s *repository.Snapshot) (*Retriever, error) {
 	return retriever, errors.Join(faults...)
 }
 
-func newSource(source *bundlev1.Source, s *repository.Snapshot) (stage.Source, error) {
+func newSource(source *bundlev1.Source, s *repository.Snapshot, opts Options) (stage.Source, error) {
 	b := s.Bundle
 	table := b.Sources[source.GetName()]
 	switch source.GetKind() {
 	case bundlev1.SourceKind_TWO_TOWER:
-		return newTwoTower(source, s)
+		return newTwoTower(source, s, opts)
 	case bundlev1.SourceKind_COOCCURRENCE:
 		return newCooccurrence(source, table, b.Catalog.Len())
 	case bundlev1.SourceKind_POPULAR:

@@ -139,7 +139,7 @@ func TestPopularPicksTheSegment(t *testing.T) {
 func TestSourcesWithoutTheirTableAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []bundlev1.SourceKind{bundlev1.SourceKind_COOCCURRENCE, bundlev1.SourceKind_POPULAR, 99} {
-		if _, err := newSource(&bundlev1.Source{Name: "none", Kind: kind}, &repository.Snapshot{Bundle: ranktest.Bundle(t, ranktest.Options{})}); err == nil {
+		if _, err := newSource(&bundlev1.Source{Name: "none", Kind: kind}, &repository.Snapshot{Bundle: ranktest.Bundle(t, ranktest.Options{})}, Options{}); err == nil {
 			t.Errorf("kind %s was taken", kind)
 		}
 	}

@@ -116,15 +116,16 @@ func TestIndexKinds(t *testing.T) {
 		{bundlev1.IndexKind_INDEX_INT4, 10, false},
 	} {
 		s := &repository.Snapshot{Dims: repository.Dims{I: test.items, K: 2}, RetrievalVectors: make([]float32, 2*test.items)}
-		source, err := newTwoTower(&bundlev1.Source{Name: "t", Index: test.kind, Limit: 5}, s)
+		source, err := newTwoTower(&bundlev1.Source{Name: "t", Index: test.kind, Limit: 5}, s, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, graph := source.(*graphIndex); graph != test.graph {
-			t.Errorf("%s of %d items is a %T", test.kind, test.items, source)
+		index := source.(*twoTower).index
+		if _, graph := index.(graphIndex); graph != test.graph {
+			t.Errorf("%s of %d items is a %T", test.kind, test.items, index)
 		}
 	}
-	if _, err := newTwoTower(&bundlev1.Source{Index: 99}, &repository.Snapshot{}); err == nil {
+	if _, err := newTwoTower(&bundlev1.Source{Index: 99}, &repository.Snapshot{}, Options{}); err == nil {
 		t.Error("an unknown kind was taken")
 	}
 }
@@ -142,7 +143,7 @@ func TestScanIndexFindsTheBestAllowed(t *testing.T) {
 	}
 	r.Plan.Snapshot, r.Pool, r.Scratch = s, pool, &stage.Scratch{QueryVectors: []float32{2, 0, 0, 100}}
 	for _, kind := range []bundlev1.IndexKind{bundlev1.IndexKind_INDEX_FLOAT32, bundlev1.IndexKind_INDEX_INT8, bundlev1.IndexKind_INDEX_INT4} {
-		source, err := newTwoTower(&bundlev1.Source{Name: "t", Index: kind, Limit: 3}, s)
+		source, err := newTwoTower(&bundlev1.Source{Name: "t", Index: kind, Limit: 3}, s, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +153,7 @@ func TestScanIndexFindsTheBestAllowed(t *testing.T) {
 		}
 	}
 	r.QueryVectors = nil
-	source, _ := newTwoTower(&bundlev1.Source{Index: bundlev1.IndexKind_INDEX_INT8}, s)
+	source, _ := newTwoTower(&bundlev1.Source{Index: bundlev1.IndexKind_INDEX_INT8}, s, Options{})
 	if _, err := source.Retrieve(t.Context(), r); !errors.Is(err, errNoQuery) {
 		t.Errorf("without a query vector: %v", err)
 	}

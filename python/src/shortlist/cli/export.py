@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shortlist.cli.output import Json, print_json
 from shortlist.errors import ConfigError
+
+if TYPE_CHECKING:
+    from shortlist.export.hnsw import HnswConfig
 
 
 def export(
@@ -21,7 +25,11 @@ def export(
     precision: Annotated[str, typer.Option(help="fp32, int8 (CPU) or fp16 (CUDA); refused unless it ranks as fp32 does.")] = "fp32",
     graph: Annotated[list[str] | None, typer.Option(help="Reduce this graph only. May be repeated.")] = None,
     vectors: Annotated[list[str] | None, typer.Option(help="Store retrieval vectors also as int8 or int4. May be repeated.")] = None,
-    index: Annotated[str, typer.Option(help="How servers search: graph, fp32, int8 or int4; their choice by default.")] = "",
+    index: Annotated[str, typer.Option(help="How servers search: graph, fp32, int8, int4 or hnsw; their choice by default.")] = "",
+    hnsw: Annotated[
+        list[str] | None,
+        typer.Option(help="Setting for --index hnsw: m, ef_construction, ef_search, queries, or min_recall=0.98. May be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Export, prove and publish a release, and make it the current one.
@@ -46,6 +54,7 @@ def export(
         precision=Precision(kind=precision, graphs=tuple(graph or ())),
         small_vectors=vectors or (),
         index=index,
+        hnsw=hnsw_config(hnsw),
     )
     final = export_release(plan, models, override=override or ())
     if as_json:
@@ -65,3 +74,20 @@ def weights(pairs: list[str] | None) -> dict[str, float]:
                 f"--value {pair!r} is not a pair", why="after '=' there must be a number", fix="write --value purchase=20"
             ) from None
     return given
+
+
+def hnsw_config(pairs: list[str] | None) -> HnswConfig:
+    """Settings like "ef_search=1000". Raises ConfigError."""
+    from shortlist.export.hnsw import HnswConfig
+
+    kinds = {setting.name: type(setting.default) for setting in fields(HnswConfig)}
+    given = {}
+    for pair in pairs or ():
+        name, _, text = pair.partition("=")
+        if name not in kinds:
+            raise ConfigError(f"--hnsw {pair!r} names no setting", fix=f"choose of {list(kinds)}")
+        try:
+            given[name] = kinds[name](text)
+        except ValueError:
+            raise ConfigError(f"--hnsw {pair!r} has no number after '='", fix="write --hnsw ef_search=1000") from None
+    return HnswConfig(**given)

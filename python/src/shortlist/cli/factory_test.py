@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.cli.export import weights
+from shortlist.cli.export import hnsw_config, weights
 from shortlist.cli.main import app
 from shortlist.cli.train import overrides
 from shortlist.errors import ConfigError
+from shortlist.export.hnsw import HnswConfig
 
 TOY = Path(__file__).resolve().parents[4] / "models/toy"
 
@@ -77,3 +78,10 @@ def test_pairs_are_read_or_refused() -> None:
         overrides(["epochs"])
     with pytest.raises(ConfigError, match="there must be a number"):
         weights(["purchase=much"])
+
+
+def test_settings_of_the_command_line() -> None:
+    assert hnsw_config(["ef_search=300", "min_recall=0.9"]) == HnswConfig(ef_search=300, min_recall=0.9)
+    for wrong in ("ef=3", "m", "m=x", "m=1.5"):
+        with pytest.raises(ConfigError, match="--hnsw"):
+            hnsw_config([wrong])

@@ -16,6 +16,7 @@ from shortlist.errors import ConfigError
 from shortlist.export.catalog import catalog_of
 from shortlist.export.content import Content, counter_of
 from shortlist.export.graphs import FunnelModels
+from shortlist.export.hnsw import HnswConfig
 from shortlist.export.precision import Precision
 from shortlist.export.queries import ItemId
 from shortlist.export.release import ReleasePlan
@@ -64,13 +65,15 @@ class TrainedData(Protocol):
     def digest(self) -> str: ...
 
 
-# All find the same items (docs/adr/0005): the graph, or scans of fp32 vectors, 8-bit codes or rotated 4-bit codes.
+# All but hnsw find the same items (docs/adr/0005): the graph, or scans of fp32 vectors, 8-bit codes or rotated 4-bit codes. hnsw is a walk
+# over a graph of neighbours, which is built and measured at export.
 INDEXES = {
     "": pb.INDEX_KIND_UNSPECIFIED,
     "graph": pb.INDEX_GRAPH,
     "fp32": pb.INDEX_FLOAT32,
     "int8": pb.INDEX_INT8,
     "int4": pb.INDEX_INT4,
+    "hnsw": pb.INDEX_HNSW,
 }
 
 
@@ -97,6 +100,7 @@ class ReleaseConfig:
     precision: Precision = field(default_factory=Precision)
     small_vectors: tuple[str, ...] = ()
     index: str = ""  # how servers search the two-tower's vectors, of INDEXES; empty: the server's choice
+    hnsw: HnswConfig = field(default_factory=HnswConfig)  # for the index hnsw
     golden_cases: int = 48
     warmup_requests: int = 300
 
@@ -146,6 +150,7 @@ def plan_from_run(run: TrainedRun, data: TrainedData, config: ReleaseConfig | No
         seed=int(record["config"]["seed"]),
         precision=config.precision,
         small_vectors=config.small_vectors,
+        hnsw=config.hnsw,
         held_out=held_out(data.log, data.split),
     )
 

@@ -10,6 +10,7 @@ from shortlist.export.manifest import MANIFEST, is_release_id
 
 CATALOG = "catalog/items.safetensors"
 INDEX = "index/items.safetensors"
+HNSW = "index/hnsw.safetensors"
 GOLDEN_REQUESTS = "golden/requests.jsonl"
 GOLDEN_TENSORS = "golden/tensors.safetensors"
 WARMUP = "warmup/requests.jsonl"

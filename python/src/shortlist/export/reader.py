@@ -17,6 +17,7 @@ from shortlist.export import layout
 from shortlist.export.catalog import Catalog
 from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
+from shortlist.export.hnsw import Graph
 from shortlist.export.manifest import MANIFEST, read_manifest, schema_from_proto
 from shortlist.export.small_vectors import KINDS, SmallVectors, read_small
 from shortlist.export.tables import Counter, Floats, Neighbours, PopularLists, Tensors, take
@@ -40,6 +41,7 @@ class Bundle:
     golden_tensors: Tensors
     warmup: list[wire.RecommendRequest]
     small_vectors: dict[str, SmallVectors]  # by kind, those that the release has
+    hnsw: dict[str, Graph]  # by source, of those that search by one
 
     @property
     def tolerance(self) -> Tolerance:
@@ -77,6 +79,7 @@ def parse(directory: Path, manifest: pb.Manifest, contents: Mapping[str, bytes])
         golden_tensors=files.tensors(manifest.golden.tensors),
         warmup=files.requests(manifest.golden.warmup),
         small_vectors=files.small_vectors(items, vectors.shape[1]),
+        hnsw={source.name: files.hnsw(source.hnsw, items) for source in manifest.funnel.sources if source.HasField("hnsw")},
     )
 
 
@@ -139,6 +142,12 @@ class _Files:
                 except BundleError as error:
                     raise self.named(path, error) from error
         return found
+
+    def hnsw(self, spec: pb.Hnsw, items: int) -> Graph:
+        try:
+            return Graph.read(self.tensors(spec.path), items=items, m=spec.m)
+        except BundleError as error:
+            raise self.named(spec.path, error) from error
 
     def requests(self, path: str) -> list[wire.RecommendRequest]:
         lines = self.data(path).decode().splitlines()

@@ -18,6 +18,8 @@ from shortlist.export.gates import NEVER_OVERRIDDEN, gate
 from shortlist.export.golden import RequestMaker, answers
 from shortlist.export.graphs import ExtraGraph, FunnelModels, signatures
 from shortlist.export.histograms import histograms
+from shortlist.export.hnsw import HnswConfig
+from shortlist.export.hnsw_draft import add_hnsw
 from shortlist.export.laws import check_laws
 from shortlist.export.model_card import model_card
 from shortlist.export.onnx_export import export_graphs
@@ -48,6 +50,7 @@ class ReleasePlan:
     seed: int = 0
     precision: Precision = field(default_factory=Precision)
     small_vectors: Sequence[str] = ()  # kinds of small_vectors.py to store beside the fp32 ones
+    hnsw: HnswConfig = field(default_factory=HnswConfig)  # for sources with the index INDEX_HNSW
     extra_graphs: Mapping[str, ExtraGraph] = field(default_factory=dict)
     held_out: Sequence[tuple[ItemId, int]] = ()  # users, and the number of their events before one that no model trained on
 
@@ -77,10 +80,13 @@ def prove(plan: ReleasePlan) -> writer.Draft:
     """All files of the release in memory, with the gates of laws, parity and precision decided. Publishes nothing."""
     plan.precision.reduced()  # a wrong setting is refused before the work
     check_kinds(plan.small_vectors)
+    plan.hnsw.check()
     draft, maker = _prove_fp32(plan)
-    if plan.precision.kind == FP32 or not all(one.passed for one in draft.gates if one.name in NEVER_OVERRIDDEN):
+    if not all(one.passed for one in draft.gates if one.name in NEVER_OVERRIDDEN):
         return draft  # graphs that are wrong in fp32 are refused as they are
-    return reduce_draft(draft, plan.precision, maker, plan.held_out)
+    if plan.precision.kind != FP32:
+        draft = reduce_draft(draft, plan.precision, maker, plan.held_out)
+    return add_hnsw(draft, plan.hnsw, maker, plan.held_out, plan.seed)
 
 
 def _prove_fp32(plan: ReleasePlan) -> tuple[writer.Draft, RequestMaker]:

@@ -23,6 +23,7 @@ from shortlist.export import layout
 from shortlist.export.compare import Tolerance
 from shortlist.export.content import Content
 from shortlist.export.graphs import ExtraGraph, Signature, Spec
+from shortlist.export.hnsw import Graph
 from shortlist.export.manifest import (
     FORMAT_VERSION,
     GRAPHS,
@@ -64,6 +65,8 @@ class Draft:
     tolerance: Tolerance = field(default_factory=Tolerance)
     small_vectors: Sequence[str] = ()  # kinds of small_vectors.py
     extra_graphs: Mapping[str, ExtraGraph] = field(default_factory=dict)
+    hnsw: Graph | None = None
+    hnsw_sources: Mapping[str, pb.Hnsw] = field(default_factory=dict)  # the sources that search by it
 
 
 def creation_time() -> datetime:
@@ -117,6 +120,8 @@ def files_of(draft: Draft) -> dict[str, bytes]:
     files[layout.INDEX] = save({"retrieval_vector": draft.item_vectors, "ranker_token": draft.item_tokens})
     for kind in draft.small_vectors:
         files[layout.small_vectors_path(kind)] = save(small_vectors(kind, draft.item_vectors).tensors())
+    if draft.hnsw is not None:
+        files[layout.HNSW] = save(draft.hnsw.tensors())
     files[layout.GOLDEN_REQUESTS] = to_json_lines(draft.golden)
     files[layout.GOLDEN_TENSORS] = save(draft.golden_tensors)
     files[layout.WARMUP] = to_json_lines(draft.warmup)
@@ -149,6 +154,8 @@ def manifest_of(draft: Draft, files: Mapping[str, bytes], created: datetime) -> 
     funnel.CopyFrom(draft.content.funnel)
     for source in funnel.sources:
         source.path = "" if source.kind == pb.TWO_TOWER else layout.source_path(source.name)
+        if source.name in draft.hnsw_sources:
+            source.hnsw.CopyFrom(draft.hnsw_sources[source.name])
     return pb.Manifest(
         format_version=FORMAT_VERSION,
         name=check_name(draft.name),

@@ -200,7 +200,7 @@ func (SourceKind) EnumDescriptor() ([]byte, []int) {
 	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{2}
 }
 
-// IndexKind is how a TWO_TOWER source finds the best items. Every kind finds the same ones: they differ in speed and memory.
+// IndexKind is how a TWO_TOWER source finds the best items. Every kind but HNSW finds the same ones: they differ in speed and memory.
 type IndexKind int32
 
 const (
@@ -214,6 +214,8 @@ const (
 	IndexKind_INDEX_INT8 IndexKind = 3
 	// The same with 4-bit codes of rotated vectors: half the bytes, and so wide a bound that a third of the rows may be scored in fp32.
 	IndexKind_INDEX_INT4 IndexKind = 4
+	// A walk over the graph of neighbours that `Source.hnsw` names. It misses some of the best items; how many was measured.
+	IndexKind_INDEX_HNSW IndexKind = 5
 )
 
 // Enum value maps for IndexKind.
@@ -224,6 +226,7 @@ var (
 		2: "INDEX_FLOAT32",
 		3: "INDEX_INT8",
 		4: "INDEX_INT4",
+		5: "INDEX_HNSW",
 	}
 	IndexKind_value = map[string]int32{
 		"INDEX_KIND_UNSPECIFIED": 0,
@@ -231,6 +234,7 @@ var (
 		"INDEX_FLOAT32":          2,
 		"INDEX_INT8":             3,
 		"INDEX_INT4":             4,
+		"INDEX_HNSW":             5,
 	}
 )
 
@@ -1067,6 +1071,108 @@ func (x *Tolerance) GetReason() string {
 	return ""
 }
 
+// Hnsw is a graph of neighbours over the retrieval vectors (Malkov and Yashunin, arXiv 1603.09320), with what it found at export.
+type Hnsw struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Path           string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	M              uint32                 `protobuf:"varint,2,opt,name=m,proto3" json:"m,omitempty"` // neighbours of an item in the upper layers; twice as many in the lowest
+	EfConstruction uint32                 `protobuf:"varint,3,opt,name=ef_construction,json=efConstruction,proto3" json:"ef_construction,omitempty"`
+	EfSearch       uint32                 `protobuf:"varint,4,opt,name=ef_search,json=efSearch,proto3" json:"ef_search,omitempty"` // the best items so far that a search goes on from; a larger `limit` of the source counts instead
+	// Mean share of the `recall_at` best items that a search found, over `queries` requests that no model trained on.
+	Recall        float64 `protobuf:"fixed64,5,opt,name=recall,proto3" json:"recall,omitempty"`
+	RecallAt      uint32  `protobuf:"varint,6,opt,name=recall_at,json=recallAt,proto3" json:"recall_at,omitempty"`
+	Queries       uint32  `protobuf:"varint,7,opt,name=queries,proto3" json:"queries,omitempty"`
+	MinRecall     float64 `protobuf:"fixed64,8,opt,name=min_recall,json=minRecall,proto3" json:"min_recall,omitempty"` // what the release was asked to reach
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hnsw) Reset() {
+	*x = Hnsw{}
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hnsw) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hnsw) ProtoMessage() {}
+
+func (x *Hnsw) ProtoReflect() protoreflect.Message {
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hnsw.ProtoReflect.Descriptor instead.
+func (*Hnsw) Descriptor() ([]byte, []int) {
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Hnsw) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Hnsw) GetM() uint32 {
+	if x != nil {
+		return x.M
+	}
+	return 0
+}
+
+func (x *Hnsw) GetEfConstruction() uint32 {
+	if x != nil {
+		return x.EfConstruction
+	}
+	return 0
+}
+
+func (x *Hnsw) GetEfSearch() uint32 {
+	if x != nil {
+		return x.EfSearch
+	}
+	return 0
+}
+
+func (x *Hnsw) GetRecall() float64 {
+	if x != nil {
+		return x.Recall
+	}
+	return 0
+}
+
+func (x *Hnsw) GetRecallAt() uint32 {
+	if x != nil {
+		return x.RecallAt
+	}
+	return 0
+}
+
+func (x *Hnsw) GetQueries() uint32 {
+	if x != nil {
+		return x.Queries
+	}
+	return 0
+}
+
+func (x *Hnsw) GetMinRecall() float64 {
+	if x != nil {
+		return x.MinRecall
+	}
+	return 0
+}
+
 type Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1079,13 +1185,14 @@ type Source struct {
 	// POPULAR: user or context column whose value picks the list ("user.gender"); empty for one list.
 	Segment       string    `protobuf:"bytes,7,opt,name=segment,proto3" json:"segment,omitempty"`
 	Index         IndexKind `protobuf:"varint,8,opt,name=index,proto3,enum=shortlist.bundle.v1.IndexKind" json:"index,omitempty"` // TWO_TOWER
+	Hnsw          *Hnsw     `protobuf:"bytes,9,opt,name=hnsw,proto3" json:"hnsw,omitempty"`                                       // TWO_TOWER with INDEX_HNSW
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[9]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1204,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[9]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1217,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Source) GetName() string {
@@ -1169,6 +1276,13 @@ func (x *Source) GetIndex() IndexKind {
 	return IndexKind_INDEX_KIND_UNSPECIFIED
 }
 
+func (x *Source) GetHnsw() *Hnsw {
+	if x != nil {
+		return x.Hnsw
+	}
+	return nil
+}
+
 type Funnel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sources       []*Source              `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"` // merged in this order
@@ -1183,7 +1297,7 @@ type Funnel struct {
 
 func (x *Funnel) Reset() {
 	*x = Funnel{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[10]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1309,7 @@ func (x *Funnel) String() string {
 func (*Funnel) ProtoMessage() {}
 
 func (x *Funnel) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[10]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1322,7 @@ func (x *Funnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Funnel.ProtoReflect.Descriptor instead.
 func (*Funnel) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Funnel) GetSources() []*Source {
@@ -1262,7 +1376,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[11]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1388,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[11]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1401,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Task) GetName() string {
@@ -1308,7 +1422,7 @@ type ValueFormula struct {
 
 func (x *ValueFormula) Reset() {
 	*x = ValueFormula{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[12]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1434,7 @@ func (x *ValueFormula) String() string {
 func (*ValueFormula) ProtoMessage() {}
 
 func (x *ValueFormula) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[12]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1447,7 @@ func (x *ValueFormula) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueFormula.ProtoReflect.Descriptor instead.
 func (*ValueFormula) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ValueFormula) GetTerms() []*ValueTerm {
@@ -1355,7 +1469,7 @@ type ValueTerm struct {
 
 func (x *ValueTerm) Reset() {
 	*x = ValueTerm{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[13]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1481,7 @@ func (x *ValueTerm) String() string {
 func (*ValueTerm) ProtoMessage() {}
 
 func (x *ValueTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[13]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1494,7 @@ func (x *ValueTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueTerm.ProtoReflect.Descriptor instead.
 func (*ValueTerm) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ValueTerm) GetTask() string {
@@ -1426,7 +1540,7 @@ type CrossColumn struct {
 
 func (x *CrossColumn) Reset() {
 	*x = CrossColumn{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[14]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1438,7 +1552,7 @@ func (x *CrossColumn) String() string {
 func (*CrossColumn) ProtoMessage() {}
 
 func (x *CrossColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[14]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1451,7 +1565,7 @@ func (x *CrossColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CrossColumn.ProtoReflect.Descriptor instead.
 func (*CrossColumn) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CrossColumn) GetName() string {
@@ -1494,7 +1608,7 @@ type Golden struct {
 
 func (x *Golden) Reset() {
 	*x = Golden{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[15]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1620,7 @@ func (x *Golden) String() string {
 func (*Golden) ProtoMessage() {}
 
 func (x *Golden) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[15]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1633,7 @@ func (x *Golden) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Golden.ProtoReflect.Descriptor instead.
 func (*Golden) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Golden) GetRequests() string {
@@ -1563,7 +1677,7 @@ type Lineage struct {
 
 func (x *Lineage) Reset() {
 	*x = Lineage{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[16]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1689,7 @@ func (x *Lineage) String() string {
 func (*Lineage) ProtoMessage() {}
 
 func (x *Lineage) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[16]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1702,7 @@ func (x *Lineage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lineage.ProtoReflect.Descriptor instead.
 func (*Lineage) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Lineage) GetData() string {
@@ -1638,7 +1752,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[17]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1650,7 +1764,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[17]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1663,7 +1777,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Metric) GetModel() string {
@@ -1706,7 +1820,7 @@ type Gate struct {
 
 func (x *Gate) Reset() {
 	*x = Gate{}
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[18]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1832,7 @@ func (x *Gate) String() string {
 func (*Gate) ProtoMessage() {}
 
 func (x *Gate) ProtoReflect() protoreflect.Message {
-	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[18]
+	mi := &file_shortlist_bundle_v1_manifest_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1845,7 @@ func (x *Gate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gate.ProtoReflect.Descriptor instead.
 func (*Gate) Descriptor() ([]byte, []int) {
-	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{18}
+	return file_shortlist_bundle_v1_manifest_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Gate) GetName() string {
@@ -1847,7 +1961,17 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\tTolerance\x12\x1a\n" +
 	"\babsolute\x18\x01 \x01(\x01R\babsolute\x12\x1a\n" +
 	"\brelative\x18\x02 \x01(\x01R\brelative\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x88\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xdc\x01\n" +
+	"\x04Hnsw\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\f\n" +
+	"\x01m\x18\x02 \x01(\rR\x01m\x12'\n" +
+	"\x0fef_construction\x18\x03 \x01(\rR\x0eefConstruction\x12\x1b\n" +
+	"\tef_search\x18\x04 \x01(\rR\befSearch\x12\x16\n" +
+	"\x06recall\x18\x05 \x01(\x01R\x06recall\x12\x1b\n" +
+	"\trecall_at\x18\x06 \x01(\rR\brecallAt\x12\x18\n" +
+	"\aqueries\x18\a \x01(\rR\aqueries\x12\x1d\n" +
+	"\n" +
+	"min_recall\x18\b \x01(\x01R\tminRecall\"\xb7\x02\n" +
 	"\x06Source\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.shortlist.bundle.v1.SourceKindR\x04kind\x12\x14\n" +
@@ -1856,7 +1980,8 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\x0ehistory_events\x18\x05 \x01(\rR\rhistoryEvents\x12\x14\n" +
 	"\x05decay\x18\x06 \x01(\x01R\x05decay\x12\x18\n" +
 	"\asegment\x18\a \x01(\tR\asegment\x124\n" +
-	"\x05index\x18\b \x01(\x0e2\x1e.shortlist.bundle.v1.IndexKindR\x05index\"\xe1\x01\n" +
+	"\x05index\x18\b \x01(\x0e2\x1e.shortlist.bundle.v1.IndexKindR\x05index\x12-\n" +
+	"\x04hnsw\x18\t \x01(\v2\x19.shortlist.bundle.v1.HnswR\x04hnsw\"\xe1\x01\n" +
 	"\x06Funnel\x125\n" +
 	"\asources\x18\x01 \x03(\v2\x1b.shortlist.bundle.v1.SourceR\asources\x12!\n" +
 	"\fprerank_keep\x18\x02 \x01(\rR\vprerankKeep\x12#\n" +
@@ -1928,7 +2053,7 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tTWO_TOWER\x10\x01\x12\x10\n" +
 	"\fCOOCCURRENCE\x10\x02\x12\v\n" +
-	"\aPOPULAR\x10\x03*k\n" +
+	"\aPOPULAR\x10\x03*{\n" +
 	"\tIndexKind\x12\x1a\n" +
 	"\x16INDEX_KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vINDEX_GRAPH\x10\x01\x12\x11\n" +
@@ -1936,7 +2061,9 @@ const file_shortlist_bundle_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"INDEX_INT8\x10\x03\x12\x0e\n" +
 	"\n" +
-	"INDEX_INT4\x10\x04BLZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1b\x06proto3"
+	"INDEX_INT4\x10\x04\x12\x0e\n" +
+	"\n" +
+	"INDEX_HNSW\x10\x05BLZJgithub.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1;bundlev1b\x06proto3"
 
 var (
 	file_shortlist_bundle_v1_manifest_proto_rawDescOnce sync.Once
@@ -1951,7 +2078,7 @@ func file_shortlist_bundle_v1_manifest_proto_rawDescGZIP() []byte {
 }
 
 var file_shortlist_bundle_v1_manifest_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_shortlist_bundle_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_shortlist_bundle_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_shortlist_bundle_v1_manifest_proto_goTypes = []any{
 	(DType)(0),            // 0: shortlist.bundle.v1.DType
 	(Op)(0),               // 1: shortlist.bundle.v1.Op
@@ -1966,16 +2093,17 @@ var file_shortlist_bundle_v1_manifest_proto_goTypes = []any{
 	(*Graph)(nil),         // 10: shortlist.bundle.v1.Graph
 	(*Runtime)(nil),       // 11: shortlist.bundle.v1.Runtime
 	(*Tolerance)(nil),     // 12: shortlist.bundle.v1.Tolerance
-	(*Source)(nil),        // 13: shortlist.bundle.v1.Source
-	(*Funnel)(nil),        // 14: shortlist.bundle.v1.Funnel
-	(*Task)(nil),          // 15: shortlist.bundle.v1.Task
-	(*ValueFormula)(nil),  // 16: shortlist.bundle.v1.ValueFormula
-	(*ValueTerm)(nil),     // 17: shortlist.bundle.v1.ValueTerm
-	(*CrossColumn)(nil),   // 18: shortlist.bundle.v1.CrossColumn
-	(*Golden)(nil),        // 19: shortlist.bundle.v1.Golden
-	(*Lineage)(nil),       // 20: shortlist.bundle.v1.Lineage
-	(*Metric)(nil),        // 21: shortlist.bundle.v1.Metric
-	(*Gate)(nil),          // 22: shortlist.bundle.v1.Gate
+	(*Hnsw)(nil),          // 13: shortlist.bundle.v1.Hnsw
+	(*Source)(nil),        // 14: shortlist.bundle.v1.Source
+	(*Funnel)(nil),        // 15: shortlist.bundle.v1.Funnel
+	(*Task)(nil),          // 16: shortlist.bundle.v1.Task
+	(*ValueFormula)(nil),  // 17: shortlist.bundle.v1.ValueFormula
+	(*ValueTerm)(nil),     // 18: shortlist.bundle.v1.ValueTerm
+	(*CrossColumn)(nil),   // 19: shortlist.bundle.v1.CrossColumn
+	(*Golden)(nil),        // 20: shortlist.bundle.v1.Golden
+	(*Lineage)(nil),       // 21: shortlist.bundle.v1.Lineage
+	(*Metric)(nil),        // 22: shortlist.bundle.v1.Metric
+	(*Gate)(nil),          // 23: shortlist.bundle.v1.Gate
 }
 var file_shortlist_bundle_v1_manifest_proto_depIdxs = []int32{
 	5,  // 0: shortlist.bundle.v1.Manifest.files:type_name -> shortlist.bundle.v1.File
@@ -1983,14 +2111,14 @@ var file_shortlist_bundle_v1_manifest_proto_depIdxs = []int32{
 	10, // 2: shortlist.bundle.v1.Manifest.graphs:type_name -> shortlist.bundle.v1.Graph
 	11, // 3: shortlist.bundle.v1.Manifest.runtime:type_name -> shortlist.bundle.v1.Runtime
 	12, // 4: shortlist.bundle.v1.Manifest.tolerance:type_name -> shortlist.bundle.v1.Tolerance
-	14, // 5: shortlist.bundle.v1.Manifest.funnel:type_name -> shortlist.bundle.v1.Funnel
-	16, // 6: shortlist.bundle.v1.Manifest.value_formula:type_name -> shortlist.bundle.v1.ValueFormula
-	15, // 7: shortlist.bundle.v1.Manifest.tasks:type_name -> shortlist.bundle.v1.Task
-	18, // 8: shortlist.bundle.v1.Manifest.cross:type_name -> shortlist.bundle.v1.CrossColumn
-	19, // 9: shortlist.bundle.v1.Manifest.golden:type_name -> shortlist.bundle.v1.Golden
-	20, // 10: shortlist.bundle.v1.Manifest.lineage:type_name -> shortlist.bundle.v1.Lineage
-	21, // 11: shortlist.bundle.v1.Manifest.metrics:type_name -> shortlist.bundle.v1.Metric
-	22, // 12: shortlist.bundle.v1.Manifest.gates:type_name -> shortlist.bundle.v1.Gate
+	15, // 5: shortlist.bundle.v1.Manifest.funnel:type_name -> shortlist.bundle.v1.Funnel
+	17, // 6: shortlist.bundle.v1.Manifest.value_formula:type_name -> shortlist.bundle.v1.ValueFormula
+	16, // 7: shortlist.bundle.v1.Manifest.tasks:type_name -> shortlist.bundle.v1.Task
+	19, // 8: shortlist.bundle.v1.Manifest.cross:type_name -> shortlist.bundle.v1.CrossColumn
+	20, // 9: shortlist.bundle.v1.Manifest.golden:type_name -> shortlist.bundle.v1.Golden
+	21, // 10: shortlist.bundle.v1.Manifest.lineage:type_name -> shortlist.bundle.v1.Lineage
+	22, // 11: shortlist.bundle.v1.Manifest.metrics:type_name -> shortlist.bundle.v1.Metric
+	23, // 12: shortlist.bundle.v1.Manifest.gates:type_name -> shortlist.bundle.v1.Gate
 	10, // 13: shortlist.bundle.v1.Manifest.extra_graphs:type_name -> shortlist.bundle.v1.Graph
 	1,  // 14: shortlist.bundle.v1.Column.op:type_name -> shortlist.bundle.v1.Op
 	0,  // 15: shortlist.bundle.v1.Column.raw:type_name -> shortlist.bundle.v1.DType
@@ -2004,13 +2132,14 @@ var file_shortlist_bundle_v1_manifest_proto_depIdxs = []int32{
 	9,  // 23: shortlist.bundle.v1.Graph.outputs:type_name -> shortlist.bundle.v1.TensorSpec
 	2,  // 24: shortlist.bundle.v1.Source.kind:type_name -> shortlist.bundle.v1.SourceKind
 	3,  // 25: shortlist.bundle.v1.Source.index:type_name -> shortlist.bundle.v1.IndexKind
-	13, // 26: shortlist.bundle.v1.Funnel.sources:type_name -> shortlist.bundle.v1.Source
-	17, // 27: shortlist.bundle.v1.ValueFormula.terms:type_name -> shortlist.bundle.v1.ValueTerm
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	13, // 26: shortlist.bundle.v1.Source.hnsw:type_name -> shortlist.bundle.v1.Hnsw
+	14, // 27: shortlist.bundle.v1.Funnel.sources:type_name -> shortlist.bundle.v1.Source
+	18, // 28: shortlist.bundle.v1.ValueFormula.terms:type_name -> shortlist.bundle.v1.ValueTerm
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_shortlist_bundle_v1_manifest_proto_init() }
@@ -2025,7 +2154,7 @@ func file_shortlist_bundle_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shortlist_bundle_v1_manifest_proto_rawDesc), len(file_shortlist_bundle_v1_manifest_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

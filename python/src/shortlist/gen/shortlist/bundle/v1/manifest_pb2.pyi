@@ -39,6 +39,7 @@ class IndexKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INDEX_FLOAT32: _ClassVar[IndexKind]
     INDEX_INT8: _ClassVar[IndexKind]
     INDEX_INT4: _ClassVar[IndexKind]
+    INDEX_HNSW: _ClassVar[IndexKind]
 DTYPE_UNSPECIFIED: DType
 INT64: DType
 FLOAT32: DType
@@ -60,6 +61,7 @@ INDEX_GRAPH: IndexKind
 INDEX_FLOAT32: IndexKind
 INDEX_INT8: IndexKind
 INDEX_INT4: IndexKind
+INDEX_HNSW: IndexKind
 
 class Manifest(_message.Message):
     __slots__ = ("format_version", "name", "release_id", "created_at", "digest", "files", "schema", "graphs", "runtime", "tolerance", "funnel", "value_formula", "tasks", "cross", "golden", "lineage", "metrics", "gates", "extra_graphs")
@@ -215,8 +217,28 @@ class Tolerance(_message.Message):
     reason: str
     def __init__(self, absolute: _Optional[float] = ..., relative: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Hnsw(_message.Message):
+    __slots__ = ("path", "m", "ef_construction", "ef_search", "recall", "recall_at", "queries", "min_recall")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    M_FIELD_NUMBER: _ClassVar[int]
+    EF_CONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
+    EF_SEARCH_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    RECALL_AT_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    MIN_RECALL_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    m: int
+    ef_construction: int
+    ef_search: int
+    recall: float
+    recall_at: int
+    queries: int
+    min_recall: float
+    def __init__(self, path: _Optional[str] = ..., m: _Optional[int] = ..., ef_construction: _Optional[int] = ..., ef_search: _Optional[int] = ..., recall: _Optional[float] = ..., recall_at: _Optional[int] = ..., queries: _Optional[int] = ..., min_recall: _Optional[float] = ...) -> None: ...
+
 class Source(_message.Message):
-    __slots__ = ("name", "kind", "limit", "path", "history_events", "decay", "segment", "index")
+    __slots__ = ("name", "kind", "limit", "path", "history_events", "decay", "segment", "index", "hnsw")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +247,7 @@ class Source(_message.Message):
     DECAY_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    HNSW_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: SourceKind
     limit: int
@@ -233,7 +256,8 @@ class Source(_message.Message):
     decay: float
     segment: str
     index: IndexKind
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[SourceKind, str]] = ..., limit: _Optional[int] = ..., path: _Optional[str] = ..., history_events: _Optional[int] = ..., decay: _Optional[float] = ..., segment: _Optional[str] = ..., index: _Optional[_Union[IndexKind, str]] = ...) -> None: ...
+    hnsw: Hnsw
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[SourceKind, str]] = ..., limit: _Optional[int] = ..., path: _Optional[str] = ..., history_events: _Optional[int] = ..., decay: _Optional[float] = ..., segment: _Optional[str] = ..., index: _Optional[_Union[IndexKind, str]] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ...) -> None: ...
 
 class Funnel(_message.Message):
     __slots__ = ("sources", "prerank_keep", "default_limit", "max_limit", "max_candidates", "chunk")
