@@ -8,7 +8,6 @@ package stage
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
@@ -17,6 +16,7 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/vector"
+	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
 )
 
 // Reasons of degradations: the closed set of Degradation.reason.
@@ -130,13 +130,5 @@ func (r *Request) IsForced(row int64) bool {
 	return slices.Contains(r.Forced, row)
 }
 
-// Finite says whether no value is NaN or infinite. It reads everything and branches on nothing: what it looks
-// for is not there.
-func Finite(values []float32) bool {
-	const exponent, one = 0x7f80_0000, 0x0080_0000 // the exponent's bits; one in its lowest
-	var seen uint32
-	for _, v := range values {
-		seen |= math.Float32bits(v)&exponent + one // only from the largest exponent the sum reaches the sign's bit
-	}
-	return seen>>31 == 0
-}
+// Finite says whether no value is NaN or infinite.
+func Finite(values []float32) bool { return kernel.Finite(values) }

@@ -41,3 +41,6 @@ func dotsFloat32AVX2(out, rows, query *float32, n, k int)
 
 //go:noescape
 func gatherAVX2(out, table *float32, rows *int64, n, width int)
+
+//go:noescape
+func finiteAVX2(values *float32, blocks int) bool

@@ -274,6 +274,29 @@ func TestGatherRefusesRowsOutsideTheTable(t *testing.T) {
 	})
 }
 
+func TestFinite(t *testing.T) {
+	levels(t, func(t *testing.T) {
+		nan, inf := float32(math.NaN()), float32(math.Inf(1))
+		for _, n := range []int{0, 1, 63, 64, 65, 200} {
+			values := make([]float32, n)
+			for i := range values {
+				values[i] = []float32{0, -1, math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32}[i%5]
+			}
+			if !Finite(values) {
+				t.Fatalf("%d finite values are not", n)
+			}
+			for i, kept := range values {
+				for _, bad := range []float32{nan, -nan, inf, -inf} {
+					if values[i] = bad; Finite(values) {
+						t.Fatalf("%v at %d of %d is finite", bad, i, n)
+					}
+				}
+				values[i] = kept
+			}
+		}
+	})
+}
+
 func BenchmarkGather(b *testing.B) {
 	const items, width = 50_000, 64
 	table, other := make([]float32, items*width), make([]float32, 1<<20)
