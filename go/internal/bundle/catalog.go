@@ -301,5 +301,13 @@ func (c *Catalog) Available(row, time int64) bool {
 	return c.until == nil || c.until[row] == 0 || time < c.until[row]
 }
 
+// AvailabilityChanges are the times at which an item may be shown from, or no longer, ascending: Available
+// answers the same for every time between two of them, the earlier included.
+func (c *Catalog) AvailabilityChanges() []int64 {
+	changes := slices.Concat(c.from, c.until)
+	slices.Sort(changes)
+	return slices.Compact(changes)
+}
+
 // HasAvailability says whether any item has an availability interval.
 func (c *Catalog) HasAvailability() bool { return c.from != nil || c.until != nil }

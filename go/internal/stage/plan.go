@@ -13,13 +13,14 @@ import (
 )
 
 // Plan is what the stages need of one release, worked out once when the release is loaded. It is
-// immutable but for its pool of scratch memory, and safe for concurrent use.
+// immutable but for its pool of scratch memory and what Availability keeps, and safe for concurrent use.
 type Plan struct {
-	Snapshot *repository.Snapshot
-	Encoder  *feature.Encoder
-	Catalog  *bundle.Catalog
-	Funnel   *bundlev1.Funnel
-	Tasks    []string
+	Snapshot     *repository.Snapshot
+	Encoder      *feature.Encoder
+	Catalog      *bundle.Catalog
+	Availability *Availability
+	Funnel       *bundlev1.Funnel
+	Tasks        []string
 
 	QueryEncoder   *Graph // history tensors, history_length, columns -> query_vectors
 	Index          *Graph // query_vectors, item_vectors, allowed, k -> rows, scores
@@ -41,7 +42,7 @@ func NewPlan(s *repository.Snapshot) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Snapshot: s, Encoder: encoder, Catalog: s.Bundle.Catalog, Funnel: manifest.GetFunnel()}
+	p := &Plan{Snapshot: s, Encoder: encoder, Catalog: s.Bundle.Catalog, Availability: NewAvailability(s.Bundle.Catalog), Funnel: manifest.GetFunnel()}
 	for _, task := range manifest.GetTasks() {
 		p.Tasks = append(p.Tasks, task.GetName())
 	}

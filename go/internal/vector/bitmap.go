@@ -33,6 +33,15 @@ func (b Bitmap) Remove(row int64) bool {
 	return was
 }
 
+// Keep takes out the rows that are not in other, a set over as many rows, and says how many those were.
+func (b Bitmap) Keep(other Bitmap) (removed int) {
+	for w, word := range b {
+		removed += bits.OnesCount64(word &^ other[w])
+		b[w] = word & other[w]
+	}
+	return removed
+}
+
 // Count is the number of rows in the set.
 func (b Bitmap) Count() int {
 	n := 0

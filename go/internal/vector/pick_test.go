@@ -58,3 +58,23 @@ func TestBitmap(t *testing.T) {
 		}
 	}
 }
+
+func TestBitmapKeepsWhatIsInBoth(t *testing.T) {
+	t.Parallel()
+	const items = 130
+	a, b := Bitmap{}.Fill(items), Bitmap{}.Fill(items)
+	for row := int64(0); row < items; row += 2 {
+		a.Remove(row)
+	}
+	for row := int64(0); row < items; row += 3 {
+		b.Remove(row)
+	}
+	if removed := a.Keep(b); removed != 22 { // 3, 9, ... 129
+		t.Errorf("%d rows were removed", removed)
+	}
+	for row := range int64(items) {
+		if a.Has(row) != (row%2 != 0 && row%3 != 0) || b.Has(row) != (row%3 != 0) {
+			t.Errorf("row %d: %v", row, a.Has(row))
+		}
+	}
+}

@@ -22,10 +22,10 @@ func Allow(r *stage.Request, predicates []Predicate) {
 			}
 		}
 	}
-	if !q.Filters.KeepUnavailable && catalog.HasAvailability() {
-		for row := range catalog.Len() {
-			if !catalog.Available(int64(row), q.Time) {
-				drop(int64(row), rank.DropUnavailable)
+	if !q.Filters.KeepUnavailable {
+		if available := r.Plan.Availability.At(q.Time); available != nil {
+			if removed := r.Allowed.Keep(available); removed > 0 {
+				r.Dropped[rank.DropUnavailable] += removed
 			}
 		}
 	}
