@@ -22,6 +22,7 @@ def recipe() -> RunConfig:
         data="marketplace:users=100000,items=50000,events=2000000",
         split="time",
         fresh_share=0.05,
+        final_targets=20_000,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1, dropout=0.1),
             optimisation=Optimisation(epochs=8, learning_rate=2e-3, max_minutes=14),

@@ -23,7 +23,7 @@ from shortlist.training.batches import LogTensors
 from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import RunConfig, to_json
 from shortlist.training.cross import CrossCounters
-from shortlist.training.retrieval import first_meetings
+from shortlist.training.retrieval import final_targets
 from shortlist.training.run import Run, load_run
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
@@ -45,7 +45,7 @@ def run_report(folder: Path, *, data: str = "", split: str = "test", sources: di
     log, parts = source.log, {"validation": source.split.validation, "test": source.split.test}
     if split not in parts:
         raise ConfigError(f"there is no split {split!r}", why=f"there are {', '.join(parts)}", fix="name one of them")
-    targets = first_meetings(log, parts[split])
+    targets = final_targets(log, parts[split], run.config.final_targets, run.config.seed)
     tensors, cascade = LogTensors(log, next(run.models.two_tower.parameters()).device), run.config.cascade
     evaluation = CascadeEvaluation(FrozenRetriever(run.models.two_tower, tensors), CrossCounters(log, source.split), targets, cascade)
     found = evaluation.ranked(run.models.preranker, run.models.ranker, depth=LISTS)

@@ -9,7 +9,8 @@ from shortlist.data.splits import split_requests
 from shortlist.evaluation.ranking import evaluate_impressions
 from shortlist.evaluation.result import Result
 from shortlist.training.batches import LogTensors
-from shortlist.training.calibration import MOST_PAGES, at_most
+from shortlist.training.calibration import MOST_PAGES
+from shortlist.training.retrieval import at_most
 from shortlist.training.candidates import has_pages
 from shortlist.training.cross import CrossCounters
 from shortlist.training.impressions import impressions_of, page_logits

@@ -27,6 +27,7 @@ from shortlist.training.cascade import CascadeEvaluation
 from shortlist.training.config import Cascade
 from shortlist.training.cross import CrossCounters
 from shortlist.training.impressions import impressions_of, page_labels, page_logits
+from shortlist.training.retrieval import at_most
 from shortlist.training.scoring import FrozenRetriever
 
 Floats = npt.NDArray[np.float64]
@@ -117,8 +118,3 @@ def held_out_pages(log: LogTensors, split: Split, seed: int) -> dict[str, Rows]:
     """At most MOST_PAGES random requests of the validation and of the test time."""
     _, validation, test = split_requests(impressions_of(log), split)
     return {part: at_most(requests, MOST_PAGES, seed) for part, requests in (("validation", validation), ("test", test))}
-
-
-def at_most(rows: Rows, count: int, seed: int) -> Rows:
-    """A random `count` of the rows, in their order."""
-    return rows if len(rows) <= count else np.sort(np.random.default_rng((seed, 4)).choice(rows, count, replace=False))

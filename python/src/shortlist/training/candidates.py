@@ -15,15 +15,18 @@ from shortlist.data.splits import split_requests
 from shortlist.training.batches import LogTensors, Rows
 from shortlist.training.config import CandidateSampling
 from shortlist.training.cross import CrossCounters
-from shortlist.training.retrieval import SEEN
+from shortlist.training.mining import pools_of
 from shortlist.training.scoring import FrozenRetriever, Lists, Stretches
 
 
 class NextEventLists:
     """The next event against hard and uniform negatives, at random positions of each stretch."""
 
-    def __init__(self, retriever: FrozenRetriever, cross: CrossCounters, fresh_start: Rows, config: CandidateSampling) -> None:
-        self.retriever, self.log, self.cross, self.config = retriever, retriever.log, cross, config
+    def __init__(
+        self, retriever: FrozenRetriever, cross: CrossCounters, split: Split, fresh_start: Rows, config: CandidateSampling
+    ) -> None:
+        self.log, self.cross, self.config = retriever.log, cross, config
+        self.pools = pools_of(retriever, fresh_start, split.train_end, config.pool)
         self.fresh_start = torch.from_numpy(fresh_start).to(self.log.device)
         labels = event_labels(self.log.schema, np.arange(len(self.log.schema.actions) + 1))
         self.labels = torch.from_numpy(labels).to(self.log.device)  # [A+1,T]
@@ -39,16 +42,8 @@ class NextEventLists:
         event = torch.where(used, batch.start.unsqueeze(-1) + visible, 0)  # [B,P]
         context = log.context_columns(event)
         positive = log.rows(event).unsqueeze(-1)
-        _, states = self.retriever.encode(batch)
-        query = self.retriever.queries(batch, states, visible, context)
-        scores = torch.matmul(query, self.retriever.vectors.T)  # [B,P,I]
-        own = scores.gather(2, positive)
-        # Items met before the position, and the positive itself, are no negatives.
-        met = log.rows(batch.index).unsqueeze(1).expand(-1, visible.shape[1], -1)  # [B,P,N]
-        before = torch.arange(met.shape[2], device=log.device) < visible.unsqueeze(-1)
-        scores.scatter_(2, torch.where(before, met, positive), SEEN)
-        best = scores.topk(min(config.pool, scores.shape[2]), dim=2)
-        used &= (own > best.values[..., -1:]).squeeze(-1)
+        pool, holds = self.pools(batch, visible, used, fresh, context)
+        used &= holds
 
         def lists(rows: Tensor) -> Lists:
             is_positive = rows == positive
@@ -57,8 +52,8 @@ class NextEventLists:
             cross = self.cross.at_events(event, rows, training=True)
             return Lists(visible, fresh, context, rows, used.unsqueeze(-1) & ~again, labels, cross)
 
-        drawn = min(config.hard, best.indices.shape[2])
-        hard = best.indices.gather(2, torch.rand(best.indices.shape).topk(drawn, dim=2).indices.to(log.device))
+        drawn = min(config.hard, pool.shape[2])
+        hard = pool.gather(2, torch.rand(pool.shape).topk(drawn, dim=2).indices.to(log.device))
         uniform = torch.randint(log.item_count, (*visible.shape, config.uniform)).to(log.device)
         return lists(torch.cat((positive, hard, uniform), dim=2))
 

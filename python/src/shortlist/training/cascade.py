@@ -94,7 +94,7 @@ class CascadeEvaluation:
             self._retrieval_ranks[chosen] = target_ranks(scores, row).cpu().numpy()
             best, rows = scores.topk(min(self.config.retrieve, scores.shape[1]), dim=1)
             rows, valid = rows.unsqueeze(1), (best > SEEN).unsqueeze(1)
-            labels = torch.zeros((*rows.shape, len(log.schema.tasks)), device=log.device)
+            labels = torch.zeros((), device=log.device).expand(*rows.shape, len(log.schema.tasks))
             cross = self.cross.at_events(event, rows, training=False)
             lists = Lists(visible, torch.ones_like(visible, dtype=torch.bool), context, rows, valid, labels, cross)
             self._retrieved.append((chosen, users, lists, row, best))

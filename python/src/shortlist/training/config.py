@@ -163,7 +163,8 @@ class RunConfig:
     start: str = ""  # a run directory whose weights the stages start from; none: from new ones
     threads: int = 0  # of the CPU; 0: all cores
     fresh_share: float = 0.05  # of each user's training events, the newest: see `shortlist.training.batches.fresh_start`
-    validation_targets: int = 2000  # at most, while training; the final metrics use all
+    validation_targets: int = 2000  # at most, while training
+    final_targets: int = 0  # at most of validation and of test for the final metrics, drawn; 0: all
     two_tower: TwoTowerTraining
     preranker: PrerankerTraining
     ranker: RankerTraining

@@ -18,7 +18,9 @@ from shortlist.training.averaging import EpochWeights, copy_of
 from shortlist.training.batches import Rows, Sequences
 from shortlist.training.config import Optimisation
 from shortlist.training.logs import RunLog, peak_memory, track
-from shortlist.training.usage import Stopwatch
+from shortlist.training.usage import Stopwatch, give_memory_back
+
+_TRIM_STEPS = 64  # between two returns of free memory: seconds of work, against a fraction of one for touching the pages again
 
 
 class Stage(Protocol):
@@ -203,6 +205,8 @@ def _epoch(
         if log is not None and state.step % 20 == 0:
             shown = {name: part.item() for name, part in parts.items()} if parallel.size() == 1 else {}
             log.write(state.step, shown | {"loss": value, "learning_rate": rate})
+        if state.step % _TRIM_STEPS == 0:
+            give_memory_back()
         if late:
             break
     steps, seconds = state.step - first, time.monotonic() - begin

@@ -46,7 +46,7 @@ class PrerankerStage:
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
         self.making = Stopwatch()
-        self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
+        self.next_event = NextEventLists(retriever, cross, split, fresh_start, config.sampling)
         self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
         self.head_weights = torch.tensor(head_weights(config, log.schema.tasks), device=log.device)
         trained = log.log.item[training_mask(log.log, split)]

@@ -59,7 +59,7 @@ class RankerStage:
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
         self.making = Stopwatch()
-        self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
+        self.next_event = NextEventLists(retriever, cross, split, fresh_start, config.sampling)
         self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
         self._scale_prerank_score()
 

@@ -61,15 +61,22 @@ def retrieval_ranks(model: TwoTower, log: LogTensors, target: Rows) -> Rows:
     histories = target_histories(log.log, target)
     ranks = np.zeros(len(target), dtype=np.int64)
     for chosen in bucketed(histories.length + 1, 32768, (0,)):
-        scores = torch.matmul(query_at(model, log, histories, target, chosen), vectors.T)
-        row = log.rows(torch.from_numpy(target[chosen]).to(log.device))
-        ranks[chosen] = target_ranks(mask_seen(scores, log, target[chosen]), row).cpu().numpy()
+        queries = query_at(model, log, histories, target, chosen)
+        for begin in range(0, len(chosen), step := _score_rows(log)):
+            part = chosen[begin : begin + step]
+            scores = mask_seen(torch.matmul(queries[begin : begin + step], vectors.T), log, target[part])
+            ranks[part] = target_ranks(scores, log.rows(torch.from_numpy(target[part]).to(log.device))).cpu().numpy()
     return ranks
 
 
-def score_ranks(log: LogTensors, target: Rows, score: Callable[[Rows], npt.NDArray[np.float32]], batch: int = 1024) -> Rows:
+def _score_rows(log: LogTensors) -> int:
+    """How many rows of scores [B,I] are made at once: 64 MiB of them."""
+    return max(1, (1 << 24) // log.item_count)
+
+
+def score_ranks(log: LogTensors, target: Rows, score: Callable[[Rows], npt.NDArray[np.float32]]) -> Rows:
     """Full-ranking rank of each target [n] by scores [B,I] that `score` gives for target events [B], seen items left out."""
-    ranks = np.zeros(len(target), dtype=np.int64)
+    ranks, batch = np.zeros(len(target), dtype=np.int64), _score_rows(log)
     for begin in range(0, len(target), batch):
         part = target[begin : begin + batch]
         scores = mask_seen(torch.from_numpy(score(part)).to(log.device), log, part)
@@ -95,3 +102,14 @@ def first_meetings(log: EncodedLog, target: Rows) -> Rows:
     is_first = np.zeros(len(pairs), dtype=bool)
     is_first[first] = True
     return target[is_first[target]]
+
+
+def at_most(rows: Rows, count: int, seed: int) -> Rows:
+    """A random `count` of the rows, in their order."""
+    return rows if len(rows) <= count else np.sort(np.random.default_rng((seed, 4)).choice(rows, count, replace=False))
+
+
+def final_targets(log: EncodedLog, target: Rows, most: int, seed: int) -> Rows:
+    """The first meetings that final metrics are measured on: all, or for `most` above 0 at most so many, drawn at random."""
+    found = first_meetings(log, target)
+    return at_most(found, most, seed) if most else found

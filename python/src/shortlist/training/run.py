@@ -44,7 +44,7 @@ from shortlist.training.preranker_stage import PrerankerStage
 from shortlist.training.ranker_stage import RankerStage
 from shortlist.training.recipe import load_recipe
 from shortlist.training.refit_stage import RefitStage
-from shortlist.training.retrieval import first_meetings, rank_metrics, retrieval_ranks, score_ranks
+from shortlist.training.retrieval import final_targets, rank_metrics, retrieval_ranks, score_ranks
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source, load_source
 from shortlist.training.tree_stage import TreeStage
@@ -133,8 +133,9 @@ class Training:
             fit_numbers(model, log, np.flatnonzero(training_mask(source.log, source.split)))
         self.cross = CrossCounters(source.log, source.split)
         self.fresh_start = fresh_start(source.log, source.split.train_end, config.fresh_share, config.seed)
-        self.validation = first_meetings(source.log, source.split.validation)
-        self.test = first_meetings(source.log, source.split.test)
+        self.validation, self.test = (
+            final_targets(source.log, part, config.final_targets, config.seed) for part in (source.split.validation, source.split.test)
+        )
         limit = config.validation_targets
         chosen = np.random.default_rng(config.seed).permutation(len(self.validation))[:limit]
         self.watched = self.validation[np.sort(chosen)]  # the validation targets that early stopping watches

@@ -6,6 +6,7 @@ A position is a moment of a user's life: the first `visible` events of a stretch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from shortlist.models.ranker import AnyRanker, Ranker
 from shortlist.models.session import recent_events
 from shortlist.models.two_tower import TwoTower
 from shortlist.training.batches import LogTensors, Rows, Sequences
+
+if TYPE_CHECKING:
+    from shortlist.training.mining import MinedPools
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class FrozenRetriever:
         self.log = log
         with torch.no_grad():
             self.vectors = model.item_vectors(log.items)  # [I,K]
+        self.pools: dict[int, MinedPools] = {}  # by size: the stages after it share them
         self._encoded: tuple[Stretches, tuple[Tensor, Tensor]] | None = None  # a step asks for its batch several times
 
     @torch.no_grad()

@@ -54,7 +54,7 @@ class TreeStage:
         self.evaluation = evaluation
         log = retriever.log
         self.sequences = training_sequences(log.log, split.train_end)
-        self.next_event = NextEventLists(retriever, cross, fresh_start, config.sampling)
+        self.next_event = NextEventLists(retriever, cross, split, fresh_start, config.sampling)
         self.shown = ShownLists(log, cross, split, fresh_start, config.sampling.positions) if has_pages(log.log, split) else None
         old = np.arange(len(log.log.item)) < np.repeat(fresh_start, np.diff(log.log.ptr))
         model.features.fit(log.items, torch.tensor(log.log.item[old]), torch.tensor(log.log.action[old]))

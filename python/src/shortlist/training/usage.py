@@ -47,15 +47,20 @@ def measured() -> Iterator[Usage]:
         usage.memory_mib = round(_resident("VmHWM") - before, 1)
 
 
+def give_memory_back() -> None:
+    """Return to the system what the allocator keeps: batches of ever new shapes leave holes in its heap, gigabytes of them in an hour."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
+
+
 def _start_peak() -> float | None:
     """Forget the peak so far; the resident size in MiB, or None where there is no such counter (Linux alone has it).
 
     What the allocator keeps from earlier work is given back first, for new work that fits into it would look free.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
+    give_memory_back()
     try:
         _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
         return _resident("VmRSS")
