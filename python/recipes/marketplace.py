@@ -22,6 +22,7 @@ def recipe() -> RunConfig:
         data="marketplace:users=100000,items=50000,events=2000000",
         split="time",
         fresh_share=0.05,
+        validation_targets=4000,
         final_targets=20_000,
         two_tower=TwoTowerTraining(
             model=TwoTowerConfig(width=64, retrieval_width=64, layers=2, heads=1, dropout=0.1),
@@ -30,12 +31,12 @@ def recipe() -> RunConfig:
             uniform_negatives=1024,
         ),
         preranker=PrerankerTraining(
-            optimisation=Optimisation(epochs=3, learning_rate=2e-3, max_minutes=5),
+            optimisation=Optimisation(epochs=4, learning_rate=2e-3, max_minutes=4),
             sampling=CandidateSampling(positions=2, hard=24, pool=500, uniform=8),
         ),
         ranker=RankerTraining(
             model=RankerConfig(width=64, layers=2, heads=2, dropout=0.1),
-            optimisation=Optimisation(epochs=3, learning_rate=1e-3, max_minutes=8),
+            optimisation=Optimisation(epochs=4, learning_rate=1e-3, max_minutes=11),
             sampling=CandidateSampling(positions=2, hard=16, pool=500, uniform=8),
             old_positions=0,
         ),
