@@ -10,10 +10,10 @@ from shortlist.evaluation.ranking import evaluate_impressions
 from shortlist.evaluation.result import Result
 from shortlist.training.batches import LogTensors
 from shortlist.training.calibration import MOST_PAGES
-from shortlist.training.retrieval import at_most
 from shortlist.training.candidates import has_pages
 from shortlist.training.cross import CrossCounters
 from shortlist.training.impressions import impressions_of, page_logits
+from shortlist.training.retrieval import at_most
 from shortlist.training.run import Run
 from shortlist.training.scoring import FrozenRetriever
 from shortlist.training.source import Source
