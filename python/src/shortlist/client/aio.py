@@ -34,13 +34,14 @@ class AsyncClient:
         *,
         timeout: float = 2.0,
         token: str = "",
+        tenant: str = "",
         retry: RetryPolicy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self._target = target
-        self._settings = Settings(timeout=timeout, token=token, retry=retry or RetryPolicy())
+        self._settings = Settings(timeout=timeout, token=token, tenant=tenant, retry=retry or RetryPolicy())
         self._budget = RetryBudget(self._settings.retry.tokens, self._settings.retry.token_ratio)
-        self._metadata = metadata_of(token)
+        self._metadata = metadata_of(self._settings)
         self._channel = (
             grpc.aio.insecure_channel(target, OPTIONS) if credentials is None else grpc.aio.secure_channel(target, credentials, OPTIONS)
         )

@@ -120,7 +120,7 @@ def retry_after(seconds: float) -> error_details_pb2.RetryInfo:
 
 
 def test_request_carries_every_option(service: FakeService, target: str) -> None:
-    with Client(target, token="secret") as client:
+    with Client(target, token="secret", tenant="search") as client:
         client.recommend(
             "u1",
             history=History(items=["a", "b"], actions=["click", "buy"], times=[1, 2]),
@@ -132,7 +132,7 @@ def test_request_carries_every_option(service: FakeService, target: str) -> None
             keep_seen=True,
             time=99,
             priority="batch",
-            debug=Debug(explain=["a"], override_features={"user.age": 1}, release_id="r"),
+            debug=Debug(explain=["a"], override_features={"user.age": 1}, release_id="r", force_rung="retrieval_order"),
             request_id="q",
         )
     sent = service.requests[0]
@@ -145,7 +145,29 @@ def test_request_carries_every_option(service: FakeService, target: str) -> None
     assert sent.filters.columns[0].min == 1.0
     assert not sent.filters.columns[0].HasField("max")
     assert sent.debug.override_features["user.age"].integer == 1
+    assert sent.debug.force_rung == pb.RUNG_RETRIEVAL_ORDER
     assert service.metadata["authorization"] == "Bearer secret"
+    assert service.metadata["shortlist-tenant"] == "search"
+
+
+def test_async_client_names_its_tenant(service: FakeService, target: str) -> None:
+    async def ask() -> None:
+        async with AsyncClient(target, tenant="mail") as client:
+            await client.recommend("u1")
+
+    asyncio.run(ask())
+    assert service.metadata["shortlist-tenant"] == "mail"
+
+
+@pytest.mark.parametrize("tenant", ["поиск", "a\nb", "x" * 65])
+def test_tenant_that_metadata_cannot_carry_is_refused(tenant: str) -> None:
+    with pytest.raises(InvalidRequestError, match="tenant: is"):
+        Client("127.0.0.1:1", tenant=tenant)
+
+
+def test_unknown_rung_is_refused(target: str) -> None:
+    with Client(target) as client, pytest.raises(InvalidRequestError, match=r"debug\.force_rung: is 'best'"):
+        client.recommend("u1", debug=Debug(force_rung="best"))  # type: ignore[arg-type]
 
 
 def test_answer_is_parallel_lists(service: FakeService, target: str) -> None:

@@ -19,16 +19,23 @@ OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_retries"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`timeout` in seconds over all attempts of a call; no `credentials`: plain text."""
+    """`timeout` in seconds over all attempts of a call; no `credentials`: plain text; `tenant` is for whom the calls are."""
 
     timeout: float = 2.0
     token: str = ""
+    tenant: str = ""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     credentials: grpc.ChannelCredentials | None = None
 
 
-def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {token}"),) if token else ()
+def metadata_of(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """What goes with every call. Raises InvalidRequestError where a tenant's name cannot be sent."""
+    sent = []
+    if settings.token:
+        sent.append(("authorization", f"Bearer {settings.token}"))
+    if settings.tenant:
+        sent.append(("shortlist-tenant", convert.tenant(settings.tenant)))
+    return tuple(sent)
 
 
 class _BatchFault(grpc.RpcError):

@@ -13,7 +13,9 @@ from shortlist.gen.shortlist.v1 import ranking_pb2 as pb
 from shortlist.gen.shortlist.v1 import release_pb2
 
 M = TypeVar("M", bound=Message)
+MAX_TENANT = 64
 _PRIORITIES = {"critical": pb.PRIORITY_CRITICAL, "normal": pb.PRIORITY_NORMAL, "batch": pb.PRIORITY_BATCH}
+_RUNGS = {name.removeprefix("RUNG_").lower(): rung for name, rung in pb.Rung.items() if rung != pb.RUNG_UNSPECIFIED}
 
 
 def request(user: str, options: types.RequestOptions) -> pb.RecommendRequest:
@@ -102,9 +104,20 @@ def _debug(given: types.Debug) -> pb.Debug:
         explain=ids(given.explain, "debug.explain"),
         force=ids(given.force, "debug.force"),
     )
+    if given.force_rung is not None:
+        if given.force_rung not in _RUNGS:
+            raise _fault("debug.force_rung", f"is {given.force_rung!r}; use one of {', '.join(_RUNGS)}")
+        debug.force_rung = _RUNGS[given.force_rung]
     for name, one in given.override_features.items():
         debug.override_features[name].CopyFrom(value(one, f"debug.override_features[{name}]"))
     return debug
+
+
+def tenant(name: str) -> str:
+    """The name as metadata carries it."""
+    if not name.isascii() or not name.isprintable() or len(name) > MAX_TENANT:
+        raise _fault("tenant", f"is {name!r}; use at most {MAX_TENANT} printable ASCII characters")
+    return name
 
 
 def _make(kind: type[M], field: str, **values: Any) -> M:

@@ -26,7 +26,7 @@ class Connection:
     def __init__(self, target: str, settings: Settings) -> None:
         self._target, self._settings = target, settings
         self._budget = RetryBudget(settings.retry.tokens, settings.retry.token_ratio)
-        self._metadata = metadata_of(settings.token)
+        self._metadata = metadata_of(settings)
         if settings.credentials is None:
             self.channel = grpc.insecure_channel(target, OPTIONS)
         else:
@@ -65,6 +65,7 @@ class Client:
             print(answer.items, answer.scores, answer.coverage.rung)
 
     `timeout` (seconds) is the deadline of a call with all its retries, unless the call names its own. `token` authorises debug requests.
+    `tenant` says for whom the calls are: tenants share a busy server fairly.
     Every method raises the errors of `shortlist.client.errors`.
     """
 
@@ -74,10 +75,12 @@ class Client:
         *,
         timeout: float = 2.0,
         token: str = "",
+        tenant: str = "",
         retry: RetryPolicy | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        self._connection = Connection(target, Settings(timeout=timeout, token=token, retry=retry or RetryPolicy(), credentials=credentials))
+        settings = Settings(timeout=timeout, token=token, tenant=tenant, retry=retry or RetryPolicy(), credentials=credentials)
+        self._connection = Connection(target, settings)
         self._ranking: Any = ranking_pb2_grpc.RankingServiceStub(self._connection.channel)  # type: ignore[no-untyped-call]
         self._users: Any = ranking_pb2_grpc.UserServiceStub(self._connection.channel)  # type: ignore[no-untyped-call]
 

@@ -11,6 +11,8 @@ Ids = Sequence[int] | Sequence[str]
 FeatureValue = int | float | str | Sequence[str]
 Features = Mapping[str, FeatureValue]
 Priority = Literal["critical", "normal", "batch"]
+# Steps of the degradation ladder, best first, as `Coverage.rung` names them.
+Rung = Literal["full", "fewer_candidates", "preranker_order", "retrieval_order", "cached", "popular"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,10 @@ class ColumnFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Debug:
-    """For authorised callers: explain or force items, override features ("user.<column>"), choose a loaded release."""
+    """For authorised callers: explain or force items, override features ("user.<column>"), choose a loaded release.
+
+    `force_rung` answers from that rung of the degradation ladder, for drills and to measure what it costs.
+    """
 
     explain: Ids = ()
     force: Ids = ()
@@ -44,6 +49,7 @@ class Debug:
     seed: int = 0
     do_not_log: bool = False
     explain_results: bool = False
+    force_rung: Rung | None = None
 
 
 class RequestOptions(TypedDict, total=False):
