@@ -58,7 +58,7 @@ func parse(args []string) (*options, error) {
 
 // Flags that only one kind of run reads; a report of the other kind does not list them.
 var (
-	openLoopOnly = []string{"arrivals", "rate", "duration", "warmup", "max-in-flight", "overload"}
+	openLoopOnly = []string{"arrivals", "rate", "duration", "warmup", "max-in-flight", "overload", "small"}
 	soakOnly     = []string{"requests", "callers", "growth-limit", "soak", "pid"}
 )
 
@@ -181,6 +181,7 @@ func (p *parser) define(o *options) {
 	s.StringVar(&o.Title, "title", "", "")
 	s.StringVar(&o.Commit, "commit", "", "")
 	s.BoolVar(&o.Overload, "overload", false, "")
+	s.IntVar(&o.Small, "small", 0, "")
 	s.BoolVar(&o.Soak, "soak", false, "")
 	s.Int64Var(&o.Requests, "requests", o.Requests, "")
 	s.IntVar(&o.Callers, "callers", o.Callers, "")

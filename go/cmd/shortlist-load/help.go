@@ -41,8 +41,13 @@ When
 
 Overload
   -overload             -rate lists multiples of the capacity, which -callers in a closed loop find during the
-                        warm-up. From twice the capacity on the run is judged: goodput at least 95% of the best at
-                        a lower rate, p99 of answers within the deadline, p99 of refusals at most 10 ms
+                        warm-up. From twice the capacity on the run is judged: goodput at least 95% of the peak, which
+                        is the capacity or the best at a lower rate, p99 of answers within the deadline, p99 of refusals
+                        at most 10 ms
+
+Small calls among large ones
+  -small M              calls of M candidates: alone, and then among as many of -candidates, at -rate times the capacity,
+                        found as for -overload. Judged: p99 of the small ones at most twice that of them alone
 
 Memory soak
   -soak                 closed loop instead of open loop

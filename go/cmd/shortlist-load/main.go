@@ -38,8 +38,11 @@ func run(ctx context.Context, command []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	measure := load
-	if options.Soak {
+	switch {
+	case options.Soak:
 		measure = soakRun
+	case options.Small > 0:
+		measure = smallRun
 	}
 	result, err := measure(ctx, command, options, stderr)
 	if err != nil {

@@ -225,6 +225,27 @@ func TestASoakWatchesAProcess(t *testing.T) {
 }
 
 // An overload run offers multiples of the capacity that it finds, and says which promises were kept.
+// Small calls that wait for large ones are found out.
+func TestSmallCallsAmongLargeOnesAreJudged(t *testing.T) {
+	turn := make(chan struct{}, 1)
+	address := loadtest.Start(t, func(context.Context, string, *pb.RecommendRequest) (*pb.RecommendResponse, error) {
+		turn <- struct{}{}
+		defer func() { <-turn }()
+		time.Sleep(5 * time.Millisecond)
+		return loadtest.Full(1, 5*time.Millisecond), nil
+	})
+	jsonPath := filepath.Join(t.TempDir(), "r.json")
+	code, stdout, stderr := call(t, "-address", address, "-trace", file(t, "r.jsonl", requests), "-calls", "rank", "-candidates", "4", "-small", "1",
+		"-rate", "0.8", "-duration", "1500ms", "-warmup", "1s", "-callers", "1", "-deadline", "5s", "-json", jsonPath)
+	r := read[report.Load](t, jsonPath)
+	if code != exitFailed && code != exitVoid || r.Kept() || len(r.Steps) != 3 || !strings.Contains(stdout, "small among large") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := call(t, "-trace", "t", "-small", "5", "-candidates", "3", "-rate", "2,3"); code != exitUsage || strings.Count(stderr, "-small") != 2 {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
 func TestAnOverloadRunIsJudged(t *testing.T) {
 	var inside atomic.Int64
 	address := loadtest.Start(t, func(ctx context.Context, method string, r *pb.RecommendRequest) (*pb.RecommendResponse, error) {
@@ -244,7 +265,7 @@ func TestAnOverloadRunIsJudged(t *testing.T) {
 	if len(r.Verdicts) < 2 || r.Steps[1].Shed == 0 || r.Steps[1].Refusals.Count != r.Steps[1].Shed {
 		t.Errorf("verdicts %+v, %d shed, refusals %+v", r.Verdicts, r.Steps[1].Shed, r.Steps[1].Refusals)
 	}
-	if !strings.Contains(stdout, "capacity, by a closed loop") || !strings.Contains(stdout, "kept: ") {
+	if !strings.Contains(stdout, "capacity, by a closed loop") || !strings.Contains(stdout, "2x: goodput") {
 		t.Errorf("table: %s", stdout)
 	}
 }

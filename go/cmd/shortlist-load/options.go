@@ -26,6 +26,7 @@ type options struct {
 	JSON, HTML       string
 	Title, Commit    string
 	Overload         bool
+	Small            int // candidates of small calls; 0: none
 	Soak             bool
 	Requests         int64
 	Callers, PID     int
@@ -69,17 +70,36 @@ func (o *options) faults() usageError {
 			f = append(f, "-candidates shapes rank calls, but -calls has none; add rank to -calls or drop -candidates")
 		}
 	}
+	f = atLeast(f, "small", o.Small, 0)
 	f = atLeast(f, "requests", o.Requests, 1)
 	f = atLeast(f, "callers", o.Callers, 1)
 	f = atLeast(f, "growth-limit", o.GrowthMB, 0)
 	if o.Overload && (o.Soak || o.WarmUp < time.Second) {
 		f = append(f, "-overload needs a -warmup of 1s or more to find the capacity, and is no -soak")
 	}
+	if o.Small > 0 {
+		f = append(f, o.smallFaults()...)
+	}
 	if o.Soak && o.PID <= 0 {
 		f = append(f, "-soak needs -pid, the process whose memory is watched")
 	}
 	if !o.Soak && o.PID != 0 {
 		f = append(f, "-pid is for -soak")
+	}
+	return f
+}
+
+// smallFaults lists what keeps small calls from being compared with large ones.
+func (o *options) smallFaults() usageError {
+	var f usageError
+	if o.Soak || o.Overload || o.WarmUp < time.Second {
+		f = append(f, "-small needs a -warmup of 1s or more to find the capacity, and is neither -soak nor -overload")
+	}
+	if !o.Mix.Candidates.Set || o.Mix.Candidates.Low <= o.Small {
+		f = append(f, fmt.Sprintf("-small %d needs -candidates, more of them: the size of the large calls", o.Small))
+	}
+	if len(o.Rates) != 1 || o.Rates[0] > 1 {
+		f = append(f, "-small needs one -rate up to 1, the share of the capacity: beyond it nobody promises anything")
 	}
 	return f
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	goruntime "runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +60,8 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
+	cores := goruntime.GOMAXPROCS(0)
+	defer goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(processors(cores, e.pool.Workers())))
 	metrics.Provider(e.runtime.Provider(), e.runtime.Version())
 	if err := watchTuning(registry, e); err != nil {
 		return err
@@ -116,6 +119,11 @@ func serve(ctx context.Context, cfg *config.Config, stderr io.Writer) (err error
 	logger.Info("stopped")
 	return err
 }
+
+// processors is what GOMAXPROCS should be: one for each core, and one for each worker that is in a graph. Go leaves a
+// processor with a thread that is in C until it notices, which takes up to 10 ms; without spare ones a call is not
+// even read while every core runs a graph. The threads share the cores, as the kernel sees fit.
+func processors(cores, workers int) int { return cores + min(workers, cores) }
 
 // openStore is nil where no store is configured.
 func openStore(cfg *config.Config) (feature.Store, error) {

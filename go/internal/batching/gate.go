@@ -20,6 +20,7 @@ type Gate struct {
 	limiter  limiter
 	room     room
 	inUse    int64
+	reserved int64         // of it, by requests that were admitted into the reserve
 	admitted int           // inside with a cost
 	passing  int           // inside without one
 	hold     time.Duration // moving average, by cost, of how long an admitted request stays
@@ -99,7 +100,7 @@ func (g *Gate) enterOrWait(ctx context.Context, budget *rank.Budget) (w *waiter,
 		ready: make(chan error, 1),
 	}
 	w.deadline, _ = budget.Deadline()
-	if first := g.room.first(); g.fits(w.cost) && (first == nil || first.priority > w.priority) {
+	if first := g.room.first(); g.fits(w.cost) && (first == nil || first.priority > w.priority) || g.reserve(w, first) {
 		g.admit(w)
 		return w, false, nil
 	}
@@ -119,7 +120,7 @@ func (g *Gate) enterOrWait(ctx context.Context, budget *rank.Budget) (w *waiter,
 }
 
 func (g *Gate) wait(ctx context.Context, w *waiter, budget *rank.Budget) error {
-	timer := time.NewTimer(min(g.opts.MaxWait, budget.Left()))
+	timer := time.NewTimer(g.longestWait(budget))
 	defer timer.Stop()
 	var err error
 	select {
@@ -146,6 +147,15 @@ func (g *Gate) wait(ctx context.Context, w *waiter, budget *rank.Budget) error {
 	}
 	g.admitWaiters() // w may have stood before one that fits
 	return g.shed(shedReason(err), err)
+}
+
+// longestWait is half the time that a request has left, but at least MaxWait. Who is let wait was expected to
+// get in soon: where the server stalls meanwhile, a late answer in time is worth more than a late refusal.
+func (g *Gate) longestWait(budget *rank.Budget) time.Duration {
+	if _, hurried := budget.Deadline(); !hurried {
+		return g.opts.MaxWait
+	}
+	return min(max(g.opts.MaxWait, budget.Left()/2), budget.Left())
 }
 
 // late is the error of a wait that ended without a place.
@@ -184,6 +194,9 @@ func (g *Gate) learnHold(cost int64, held time.Duration) {
 
 func (g *Gate) giveBack(w *waiter) {
 	g.inUse -= w.cost
+	if w.reserved {
+		g.reserved -= w.cost
+	}
 	g.admitted--
 	w.tenant.inside--
 }
@@ -219,6 +232,24 @@ func (g *Gate) closeWhenEmpty() {
 
 func (g *Gate) fits(cost int64) bool {
 	return g.admitted == 0 || float64(g.inUse+cost) <= g.limiter.now()
+}
+
+// Shares of the limit.
+const (
+	littleShare  = 8 // a request that costs one in so many is little
+	reserveShare = 4 // little ones may take one in so many beyond the limit
+)
+
+// reserve admits a little request beside and past larger ones, which are no more important: alone in a room with
+// requests of many times its cost, it would wait for as long as they do.
+func (g *Gate) reserve(w, first *waiter) bool {
+	limit := g.limiter.now()
+	if first != nil && first.priority < w.priority || float64(w.cost) > limit/littleShare || float64(g.reserved+w.cost) > limit/reserveShare {
+		return false
+	}
+	w.reserved = true
+	g.reserved += w.cost
+	return true
 }
 
 func (g *Gate) admit(w *waiter) {

@@ -19,7 +19,7 @@ type GateOptions struct {
 	MaxCost    int64         // most cost admitted at once; default 8192 candidates for each core, at least 16384
 	MinCost    int64         // least that the adaptive limit falls to; default 512; MaxCost fixes the limit
 	MaxWaiting int           // requests waiting; default 256
-	MaxWait    time.Duration // longest wait; default 100 ms; a request that is expected to wait a quarter of it is shed at once
+	MaxWait    time.Duration // a request that is expected to wait a quarter of it is shed at once; default 100 ms; who waits may wait longer: Gate.longestWait
 	MaxTenants int           // tenants told apart; default 256, the others share one place
 	// TenantWeights are shares under contention, like "search=3,mail=0.5"; a tenant that is not named has 1.
 	// Metrics name these tenants only.

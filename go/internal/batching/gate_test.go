@@ -27,7 +27,7 @@ func TestGateAdmitsWhatFits(t *testing.T) {
 	if _, err := g.Enter(withCost(40, rank.Normal)); err != nil {
 		t.Fatal(err)
 	}
-	_, err = g.Enter(withCost(1, rank.Normal))
+	_, err = g.Enter(withCost(20, rank.Normal))
 	var overloaded *rank.OverloadedError
 	if !errors.As(err, &overloaded) || overloaded.RetryAfter <= 0 {
 		t.Fatalf("err = %v, want an OverloadedError with a retry hint", err)
@@ -49,10 +49,52 @@ func TestGateAdmitsOversizedRequestAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Enter(withCost(1, rank.Critical)); err == nil {
+	if _, err := g.Enter(withCost(2, rank.Critical)); err == nil {
 		t.Error("another request was admitted beside one that fills the gate")
 	}
 	release()
+}
+
+// Little requests do not wait behind large ones, as long as they are few; nor do they pass more important ones.
+func TestGateReservesRoomForLittleRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate(GateOptions{MaxCost: 800, MinCost: 800, MaxWait: time.Hour})
+		leaveLarge, _ := g.Enter(withCost(700, rank.Normal))
+		large := make(chan error, 1)
+		go func() { _, err := g.Enter(withCost(700, rank.Normal)); large <- err }()
+		synctest.Wait()
+		var leaving []func()
+		for range 2 { // a quarter of 800
+			leave, err := g.Enter(withCost(100, rank.Normal))
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaving = append(leaving, leave)
+		}
+		for name, enter := range map[string]context.Context{"past the reserve": withCost(1, rank.Normal), "not little": withCost(101, rank.Normal)} {
+			ctx, cancel := context.WithTimeout(enter, time.Millisecond)
+			if _, err := g.Enter(ctx); err == nil {
+				t.Errorf("a request %s was admitted", name)
+			}
+			cancel()
+		}
+		for _, leave := range leaving {
+			leave()
+		}
+		ctx, cancel := context.WithTimeout(withCost(1, rank.Batch), time.Millisecond)
+		defer cancel()
+		if _, err := g.Enter(ctx); err == nil {
+			t.Error("a batch request passed a normal one that waits")
+		}
+		leaveLarge()
+		if err := <-large; err != nil {
+			t.Errorf("the large request never got in: %v", err)
+		}
+		if g.reserved != 0 {
+			t.Errorf("%d of the reserve were not given back", g.reserved)
+		}
+	})
 }
 
 func TestGateOrdersWaiters(t *testing.T) {
@@ -95,14 +137,14 @@ func TestGateShedsTheLeastImportant(t *testing.T) {
 		g := NewGate(GateOptions{MaxCost: 10, MaxWaiting: 1, MaxWait: time.Hour})
 		release, _ := g.Enter(withCost(10, rank.Normal))
 		batch, normal := make(chan error, 1), make(chan error, 1)
-		go func() { _, err := g.Enter(withCost(1, rank.Batch)); batch <- err }()
+		go func() { _, err := g.Enter(withCost(2, rank.Batch)); batch <- err }()
 		synctest.Wait()
-		go func() { _, err := g.Enter(withCost(1, rank.Normal)); normal <- err }()
+		go func() { _, err := g.Enter(withCost(2, rank.Normal)); normal <- err }()
 		var overloaded *rank.OverloadedError
 		if err := <-batch; !errors.As(err, &overloaded) {
 			t.Errorf("batch: %v, want OverloadedError: it had to make room", err)
 		}
-		if _, err := g.Enter(withCost(1, rank.Normal)); !errors.As(err, &overloaded) {
+		if _, err := g.Enter(withCost(2, rank.Normal)); !errors.As(err, &overloaded) {
 			t.Errorf("an equal displaced a waiter: %v", err)
 		}
 		release()
@@ -121,18 +163,25 @@ func TestGateWaitEnds(t *testing.T) {
 
 		start := time.Now()
 		var overloaded *rank.OverloadedError
-		if _, err := g.Enter(withCost(1, rank.Normal)); !errors.As(err, &overloaded) || time.Since(start) != 100*time.Millisecond {
+		if _, err := g.Enter(withCost(2, rank.Normal)); !errors.As(err, &overloaded) || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("after %s: %v, want OverloadedError after 100ms", time.Since(start), err)
 		}
 
-		budget := rank.NewBudget(time.Now().Add(30*time.Millisecond), 1, rank.Normal)
+		budget := rank.NewBudget(time.Now().Add(30*time.Millisecond), 2, rank.Normal)
 		start = time.Now()
 		var deadline *rank.DeadlineError
 		if _, err := g.Enter(rank.WithBudget(context.Background(), budget)); !errors.As(err, &deadline) || time.Since(start) != 30*time.Millisecond {
 			t.Errorf("after %s: %v, want DeadlineError after 30ms", time.Since(start), err)
 		}
 
-		ctx, cancel := context.WithCancel(withCost(1, rank.Normal))
+		// Time enough is waited for, up to half of it.
+		budget = rank.NewBudget(time.Now().Add(500*time.Millisecond), 2, rank.Normal)
+		start = time.Now()
+		if _, err := g.Enter(rank.WithBudget(context.Background(), budget)); !errors.As(err, &overloaded) || time.Since(start) != 250*time.Millisecond {
+			t.Errorf("after %s: %v, want OverloadedError after 250ms", time.Since(start), err)
+		}
+
+		ctx, cancel := context.WithCancel(withCost(2, rank.Normal))
 		time.AfterFunc(10*time.Millisecond, cancel)
 		if _, err := g.Enter(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("err = %v, want context.Canceled", err)
@@ -170,7 +219,7 @@ func TestGateAdmitsNothingPastItsDeadline(t *testing.T) {
 		g := NewGate(GateOptions{MaxCost: 10, MaxWait: time.Hour})
 		release, _ := g.Enter(withCost(10, rank.Normal))
 		time.AfterFunc(30*time.Millisecond, release)
-		budget := rank.NewBudget(time.Now().Add(30*time.Millisecond), 1, rank.Normal)
+		budget := rank.NewBudget(time.Now().Add(30*time.Millisecond), 2, rank.Normal)
 		var late *rank.DeadlineError
 		if _, err := g.Enter(rank.WithBudget(context.Background(), budget)); !errors.As(err, &late) {
 			t.Errorf("err = %v, want DeadlineError", err)
@@ -203,14 +252,14 @@ func TestGateDrains(t *testing.T) {
 		g := NewGate(GateOptions{MaxCost: 10, MaxWait: time.Hour})
 		release, _ := g.Enter(withCost(10, rank.Normal))
 		waiting := make(chan error, 1)
-		go func() { _, err := g.Enter(withCost(1, rank.Normal)); waiting <- err }()
+		go func() { _, err := g.Enter(withCost(2, rank.Normal)); waiting <- err }()
 		synctest.Wait()
 		drained := make(chan error, 1)
 		go func() { drained <- g.Drain(context.Background()) }()
 		if err := <-waiting; !errors.Is(err, rank.ErrDraining) {
 			t.Errorf("waiter got %v, want ErrDraining", err)
 		}
-		if _, err := g.Enter(withCost(1, rank.Critical)); !errors.Is(err, rank.ErrDraining) {
+		if _, err := g.Enter(withCost(2, rank.Critical)); !errors.Is(err, rank.ErrDraining) {
 			t.Errorf("err = %v, want ErrDraining", err)
 		}
 		select {
@@ -239,8 +288,8 @@ func TestGateUnderStress(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if inside.Add(cost) > 50 {
-				t.Error("more cost inside than allowed")
+			if inside.Add(cost) > 50+50/reserveShare {
+				t.Error("more cost inside than allowed, with the reserve")
 			}
 			time.Sleep(20 * time.Microsecond)
 			inside.Add(-cost)

@@ -29,7 +29,9 @@ type PoolOptions struct {
 }
 
 // Pool runs tasks on a fixed number of workers. Requests share them by cost, weighted by priority. Each
-// worker blocks one thread in the runtime, so as many as there are cores is right.
+// worker blocks one thread in the runtime, so as many as there are cores is right. One more, the express,
+// runs tasks of small requests while large ones have all workers: a run cannot be interrupted, so a small request
+// would wait for the end of a chunk at each of its stages; but the kernel can divide a core between two threads.
 type Pool struct {
 	maxQueue int
 	workers  int
@@ -39,7 +41,9 @@ type Pool struct {
 	mu       sync.Mutex
 	wake     sync.Cond
 	queue    queue
-	busy     int // workers that run a task
+	busy     int     // workers that run a task
+	running  []int64 // cost of the request that a worker runs a task of; 0: idle
+	hurry    sync.Cond
 	closed   bool
 	taskTime time.Duration // moving average
 }
@@ -62,11 +66,13 @@ func NewPool(opts PoolOptions) *Pool {
 		opts.MaxQueue = 4096
 	}
 	p := &Pool{maxQueue: opts.MaxQueue, workers: opts.Workers}
-	p.wake.L = &p.mu
+	p.wake.L, p.hurry.L = &p.mu, &p.mu
+	p.running = make([]int64, opts.Workers)
 	p.jobs.New = func() any { return &job{done: make(chan struct{}, 1)} }
-	for range opts.Workers {
-		p.finished.Go(p.work)
+	for i := range opts.Workers {
+		p.finished.Go(func() { p.work(i) })
 	}
+	p.finished.Go(p.express)
 	return p
 }
 
@@ -139,6 +145,7 @@ func (p *Pool) submit(j *job) error {
 	} else {
 		p.wake.Broadcast()
 	}
+	p.hurryOn()
 	return nil
 }
 
@@ -154,7 +161,7 @@ func (p *Pool) fail(j *job, err error) {
 	}
 }
 
-func (p *Pool) work() {
+func (p *Pool) work(worker int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
@@ -166,21 +173,60 @@ func (p *Pool) work() {
 		}
 		j, task := p.queue.take()
 		p.busy++
-		p.mu.Unlock()
-		start := time.Now()
-		err := run(j.ctx, &j.tasks[task])
-		took := time.Since(start)
-		j.errs[task] = err
-		p.mu.Lock()
+		p.running[worker] = j.cost
+		p.hurryOn()
+		p.run(j, task)
 		p.busy--
-		p.taskTime += (took - p.taskTime) / 16
-		if err != nil {
-			p.fail(j, err)
+		p.running[worker] = 0
+	}
+}
+
+// smallShare is how many times more every running request costs than a small one.
+const smallShare = 4
+
+// next is the job whose task the express runs: of a request that is small beside all that the workers run,
+// nil while one of them is idle or will soon be. The caller holds the mutex.
+func (p *Pool) next() *job {
+	if len(p.queue.jobs) == 0 {
+		return nil
+	}
+	return p.queue.small(slices.Min(p.running) / smallShare)
+}
+
+// hurryOn wakes the express where there is something to do. The caller holds the mutex.
+func (p *Pool) hurryOn() {
+	if p.next() != nil {
+		p.hurry.Signal()
+	}
+}
+
+func (p *Pool) express() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closed { // then the workers finish what is left
+		if j := p.next(); j != nil {
+			p.run(j, p.queue.takeOf(j))
+		} else {
+			p.hurry.Wait()
 		}
-		j.running--
-		if j.running == 0 && j.next == len(j.tasks) {
-			j.done <- struct{}{}
-		}
+	}
+}
+
+// run executes a task that was taken. The caller holds the mutex, which is free meanwhile.
+func (p *Pool) run(j *job, task int) {
+	p.mu.Unlock()
+	start := time.Now()
+	err := run(j.ctx, &j.tasks[task])
+	took := time.Since(start)
+	j.errs[task] = err
+	p.mu.Lock()
+	p.taskTime += (took - p.taskTime) / 16
+	if err != nil {
+		p.fail(j, err)
+	}
+	j.running--
+	if j.running == 0 && j.next == len(j.tasks) {
+		j.done <- struct{}{}
 	}
 }
 
@@ -201,6 +247,7 @@ func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.wake.Broadcast()
+	p.hurry.Broadcast()
 	p.mu.Unlock()
 	p.finished.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
@@ -88,6 +89,57 @@ func TestPoolPrefersImportantRequests(t *testing.T) {
 	if want := "batch0 critical0 critical1 critical2 critical3 critical4 batch1 batch2"; got != want {
 		t.Errorf("ran %s, want %s", got, want)
 	}
+}
+
+// While large requests have every worker, a small one does not wait for them; one of their size does, and an idle
+// worker needs no help.
+func TestPoolRunsSmallRequestsBesideLargeOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, PoolOptions{Workers: 2})
+		var at, most atomic.Int32
+		do := func(cost int64, tasks int, each time.Duration) (took time.Duration) {
+			start := time.Now()
+			ctx := rank.WithBudget(t.Context(), rank.NewBudget(time.Time{}, cost, rank.Normal))
+			list := make([]Task, tasks)
+			for i := range list {
+				list[i] = Task{Cost: each.Microseconds(), Run: func(context.Context) error {
+					now := at.Add(1)
+					defer at.Add(-1)
+					most.Store(max(most.Load(), now))
+					time.Sleep(each)
+					return nil
+				}}
+			}
+			if _, err := p.Do(ctx, list); err != nil {
+				t.Error(err)
+			}
+			return time.Since(start)
+		}
+		const chunk, moment = 10 * time.Millisecond, time.Millisecond
+		var large sync.WaitGroup
+		large.Go(func() { do(1000, 20, chunk) })
+		synctest.Wait()
+		if took := do(250, 1, moment); took != moment {
+			t.Errorf("a small request took %s, want %s", took, moment)
+		}
+		if took := do(251, 1, moment); took <= moment {
+			t.Errorf("a request of a quarter and more was not made to wait: %s", took)
+		}
+		large.Wait()
+		if most.Load() != 3 {
+			t.Errorf("%d tasks ran at once, want 3", most.Load())
+		}
+		most.Store(0)
+		var small sync.WaitGroup
+		for range 4 {
+			small.Go(func() { do(1, 1, moment) })
+		}
+		small.Wait()
+		if most.Load() != 2 {
+			t.Errorf("%d small requests ran at once without a large one, want 2", most.Load())
+		}
+	})
 }
 
 func TestPoolDropsTasksOfCancelledRequest(t *testing.T) {

@@ -20,6 +20,7 @@ type job struct {
 	tasks  []Task
 	errs   []error
 	weight int64
+	cost   int64 // of the whole request
 
 	next    int           // first task not taken
 	running int           // tasks taken and not finished
@@ -31,7 +32,9 @@ type job struct {
 }
 
 func (j *job) begin(ctx context.Context, tasks []Task) {
-	j.ctx, j.tasks, j.weight, j.place = ctx, tasks, weightOf(rank.BudgetFrom(ctx).Priority()), -1
+	budget := rank.BudgetFrom(ctx)
+	j.ctx, j.tasks, j.weight, j.place = ctx, tasks, weightOf(budget.Priority()), -1
+	j.cost = budget.Cost()
 	j.errs = append(j.errs[:0], make([]error, len(tasks))...)
 }
 
@@ -62,18 +65,33 @@ func (q *queue) add(j *job) {
 // take removes the next task; the queue must not be empty.
 func (q *queue) take() (j *job, task int) {
 	j = q.jobs[0]
-	task = j.next
 	q.virtual = j.tag
+	return j, q.takeOf(j)
+}
+
+// takeOf removes the next task of a job, out of its turn where the job is not the first.
+func (q *queue) takeOf(j *job) (task int) {
+	task = j.next
 	q.waiting--
 	j.next++
 	j.running++
 	if j.next == len(j.tasks) {
-		heap.Pop((*jobHeap)(q))
+		heap.Remove((*jobHeap)(q), j.place)
 	} else {
 		j.tag += max(j.tasks[task].Cost, 1) * j.weight
-		heap.Fix((*jobHeap)(q), 0)
+		heap.Fix((*jobHeap)(q), j.place)
 	}
-	return j, task
+	return task
+}
+
+// small is the first job of a request that costs at most so much; nil when there is none.
+func (q *queue) small(most int64) (first *job) {
+	for i, j := range q.jobs {
+		if j.cost <= most && (first == nil || (*jobHeap)(q).Less(i, first.place)) {
+			first = j
+		}
+	}
+	return first
 }
 
 // drop gives up the tasks of j that were not taken; they end with err.

@@ -17,6 +17,7 @@ type waiter struct {
 	tenant   *tenant
 	deadline time.Time // zero: none
 	probed   bool      // admitted while the baseline was measured; read after ready
+	reserved bool      // admitted into the reserve of little requests
 	ready    chan error
 }
 

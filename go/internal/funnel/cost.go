@@ -3,7 +3,7 @@ package funnel
 import "github.com/shortlist-serving/shortlist/go/internal/rank"
 
 // What the parts of a request cost, in candidates that pass through the ranker; bench/rungs.py
-// measures the rungs.
+// measures the rungs. What a history costs is measured when a release is loaded: see prices.
 const (
 	requestCost     = 16 // decoding, assembling and answering any request
 	retrievalShare  = 8  // candidates retrieved for the cost of one ranked
@@ -19,7 +19,7 @@ type work struct {
 	mode       rank.Mode
 }
 
-func (w work) cost(rung rank.Rung) int64 {
+func (w work) cost(rung rank.Rung, p *prices) int64 {
 	cost := int64(requestCost)
 	if rung >= rank.RungCached {
 		return cost
@@ -33,11 +33,31 @@ func (w work) cost(rung rank.Rung) int64 {
 	cost += w.candidates / preranksPerRank
 	switch {
 	case rung == rank.RungFewerCandidates:
-		cost += w.candidates/fewerShare + w.history
+		cost += w.candidates/fewerShare + p.history(w.history)
 	case rung < rank.RungFewerCandidates:
-		cost += w.candidates + w.history
+		cost += w.candidates + p.history(w.history)
 	}
 	return cost
+}
+
+// prices are what a release's histories cost, in candidates that pass through its ranker.
+type prices struct {
+	fixed, event float64
+	most         int64 // events that are encoded at most
+}
+
+// pricesOf takes them from the measurements of a release.
+func pricesOf(t *Tuning) *prices {
+	candidate := float64(max(t.Rank.Each, 1))
+	return &prices{fixed: float64(t.History.Fixed) / candidate, event: float64(t.History.Each) / candidate, most: int64(t.Events)}
+}
+
+// history is the cost of encoding so many events; without prices an event costs as much as a candidate.
+func (p *prices) history(events int64) int64 {
+	if p == nil || events == 0 {
+		return events
+	}
+	return int64(p.fixed + p.event*float64(min(events, p.most)))
 }
 
 // expected is the work of a query before anything is known of it.

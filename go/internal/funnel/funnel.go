@@ -5,6 +5,7 @@ package funnel
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/batching"
@@ -35,7 +36,8 @@ type Funnel struct {
 	forced    rank.Rung // 0: none
 	cache     *cache    // nil: nothing is kept
 	failures  failures
-	exact     bool // for golden requests: see stage.Request
+	exact     bool                   // for golden requests: see stage.Request
+	prices    atomic.Pointer[prices] // of the release that served last: admission comes before a release is pinned
 }
 
 // Served is an answered query, with history and features as they were used. Nothing of it changes any more.

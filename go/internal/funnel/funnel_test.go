@@ -159,12 +159,7 @@ func TestFinishedChunksAreKept(t *testing.T) {
 func TestTheGateSheds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ranktest.Options{})
-	hold := rank.WithBudget(t.Context(), rank.NewBudget(time.Time{}, 1<<16, rank.Critical))
-	leave, err := w.gate.Enter(hold)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer leave()
+	defer w.fill()()
 	var full *rank.OverloadedError
 	if _, err := w.Answer(t.Context(), query()); !errors.As(err, &full) || full.RetryAfter <= 0 {
 		t.Errorf("error: %v", err)

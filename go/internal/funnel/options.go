@@ -100,7 +100,11 @@ func (f *Funnel) pin(q *rank.Query) (*Release, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.Prepared.(*Release), unpin, nil
+	release := s.Prepared.(*Release)
+	if q.Debug == nil || q.Debug.ReleaseID == "" {
+		f.prices.Store(release.prices.Load())
+	}
+	return release, unpin, nil
 }
 
 // canceled is the error of a request that its caller gave up; a deadline that passed is not one, because

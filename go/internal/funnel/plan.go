@@ -20,7 +20,7 @@ func (f *Funnel) withBudget(ctx context.Context, q *rank.Query) (context.Context
 	deadline = deadline.Add(-f.opts.Reserve)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	rung, reason := f.plan(q)
-	budget := rank.NewBudget(deadline, f.expected(q).cost(rung), q.Priority).ForTenant(q.Tenant)
+	budget := rank.NewBudget(deadline, f.expected(q).cost(rung, f.prices.Load()), q.Priority).ForTenant(q.Tenant)
 	if rung > rank.RungFull {
 		budget.Degrade(rung, cutStage[rung], reason, plannedDetails[reason])
 	}

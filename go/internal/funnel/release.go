@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
@@ -16,6 +17,7 @@ type Release struct {
 	plan      *stage.Plan
 	retriever *retrieval.Retriever
 	value     *blending.Value
+	prices    atomic.Pointer[prices] // nil until it is tuned
 }
 
 // Prepare gives repository.Options.Prepare: it makes the *Release that Snapshot.Prepared holds, and so finds

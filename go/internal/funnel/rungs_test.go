@@ -162,11 +162,7 @@ func TestNoRungServesAForbiddenItem(t *testing.T) {
 func TestPressureDegradesTheTenantThatPresses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ranktest.Options{})
-	hold := rank.WithBudget(t.Context(), rank.NewBudget(time.Time{}, 1<<16, rank.Critical))
-	leave, err := w.gate.Enter(hold)
-	if err != nil {
-		t.Fatal(err)
-	}
+	leave := w.fill()
 	noisy := query()
 	noisy.Tenant, noisy.Priority = "noisy", rank.Normal
 	for start := time.Now(); w.Level() < 1 && time.Since(start) < 20*time.Second; {

@@ -43,7 +43,7 @@ const (
 	tuneRounds = 7
 )
 
-// Tune measures the stages of a release, sets their paces and chooses the chunk, unless the options say
+// Tune measures the stages of a release, sets their paces and prices, and chooses the chunk, unless the options say
 // it. It takes a fraction of a second, behind live traffic.
 func (p *Replayer) Tune(ctx context.Context, s *repository.Snapshot) (*Tuning, error) {
 	ctx = unhurried(ctx)
@@ -58,6 +58,7 @@ func (p *Replayer) Tune(ctx context.Context, s *repository.Snapshot) (*Tuning, e
 		t.Chunk = p.funnel.opts.Chunk
 	}
 	t.ChunkTime = t.Rank.Of(t.Chunk)
+	release.prices.Store(pricesOf(t))
 	plan := release.plan
 	plan.SetChunk(t.Chunk)
 	for _, stage := range []struct {

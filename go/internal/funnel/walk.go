@@ -241,5 +241,5 @@ func (w *walk) spent() int64 {
 	if w.planned == rank.RungFewerCandidates {
 		done.candidates *= fewerShare
 	}
-	return done.cost(w.planned)
+	return done.cost(w.planned, w.release.prices.Load())
 }

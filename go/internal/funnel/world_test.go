@@ -76,7 +76,7 @@ func newWorldWith(t testing.TB, release ranktest.Options, keep int64, histories 
 		t.Fatal(err)
 	}
 	pool := batching.NewPool(batching.PoolOptions{Workers: 2})
-	w.gate = batching.NewGate(batching.GateOptions{MaxCost: 1 << 16, MinCost: 1 << 16})
+	w.gate = batching.NewGate(batching.GateOptions{MaxCost: gateCost, MinCost: gateCost})
 	t.Cleanup(func() {
 		if err := repo.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -94,6 +94,26 @@ func newWorldWith(t testing.TB, release ranktest.Options, keep int64, histories 
 			w.served = append(w.served, s)
 		}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	return w
+}
+
+const gateCost = 1 << 16
+
+// fill takes all room of the gate, and its reserve for little requests.
+func (w *world) fill() (leave func()) {
+	w.t.Helper()
+	var leaving []func()
+	for _, cost := range []int64{gateCost, gateCost / 8, gateCost / 8} {
+		leave, err := w.gate.Enter(rank.WithBudget(context.Background(), rank.NewBudget(time.Time{}, cost, rank.Critical)))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		leaving = append(leaving, leave)
+	}
+	return func() {
+		for _, leave := range leaving {
+			leave()
+		}
+	}
 }
 
 // query is a cold request at a time when every item but the last two is available.

@@ -21,14 +21,14 @@ type interceptor struct {
 }
 
 func (i *interceptor) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
-	start := time.Now()
+	start := arrived(ctx)
 	i.observer.CallStarted()
 	defer func() { err = i.end(ctx, info.FullMethod, requestIDOf(in), start, recover(), err) }()
 	return handler(ctx, in)
 }
 
 func (i *interceptor) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	start := time.Now()
+	start := arrived(stream.Context())
 	i.observer.CallStarted()
 	defer func() { err = i.end(stream.Context(), info.FullMethod, "", start, recover(), err) }()
 	ctx, cancel := context.WithCancel(stream.Context())
@@ -63,6 +63,9 @@ func (i *interceptor) end(ctx context.Context, method, requestID string, start t
 	}
 	s := asStatus(err)
 	took := time.Since(start)
+	if s.Code() != codes.OK {
+		sayMicros(ctx, took)
+	}
 	if s.Code() == codes.Internal && panicked == nil {
 		i.logger.ErrorContext(ctx, "a call failed", "method", method, "request_id", requestID, "error", err)
 	} else if i.logger.Enabled(ctx, slog.LevelDebug) {

@@ -51,7 +51,7 @@ func NewMetrics(registry prometheus.Registerer, reasons []string) (*Metrics, err
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "shortlist_calls_in_flight", Help: "Calls that are being answered."}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "shortlist_call_seconds", Help: "Time from decoded request to built response.", Buckets: buckets},
+			Name: "shortlist_call_seconds", Help: "Time from the headers of a call to its response or status.", Buckets: buckets},
 			[]string{"method"}),
 		stage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "shortlist_stage_seconds", Help: "Time of one stage of the funnel.", Buckets: buckets},

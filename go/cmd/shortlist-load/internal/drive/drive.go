@@ -5,9 +5,12 @@ package drive
 import (
 	"context"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/shortlist-serving/shortlist/go/gen/shortlist/v1"
@@ -31,6 +34,7 @@ type Options struct {
 
 // Step is one rate that was held for a while.
 type Step struct {
+	Name    string        // where a run has steps of several kinds
 	Rate    float64       // calls a second that were asked for
 	Length  time.Duration // of the schedule
 	Took    time.Duration // until the last call ended
@@ -123,22 +127,33 @@ func (d *Driver) send(client pb.RankingServiceClient, p prepared, start time.Tim
 	ctx, cancel := context.WithDeadline(context.Background(), start.Add(p.due+d.options.Deadline))
 	defer cancel()
 	o := outcome{kind: p.call.Kind, due: p.due, sent: time.Since(start)}
-	answer, err := Invoke(ctx, client, p.call)
+	var trailer metadata.MD
+	answer, err := Invoke(ctx, client, p.call, grpc.Trailer(&trailer))
 	o.ended = time.Since(start)
 	o.code = status.Code(err)
 	o.answer = answer
+	o.server = serverTime(answer, trailer)
 	return o
 }
 
+// serverTime is how long the server says that it had a call; 0 where it does not say.
+func serverTime(answer *pb.RecommendResponse, trailer metadata.MD) time.Duration {
+	micros := answer.GetMicros()
+	if said := trailer.Get("shortlist-micros"); len(said) > 0 {
+		micros, _ = strconv.ParseUint(said[0], 10, 64) // what is no number says nothing
+	}
+	return time.Duration(micros) * time.Microsecond
+}
+
 // Invoke sends a call by the method of its kind.
-func Invoke(ctx context.Context, client pb.RankingServiceClient, call trace.Call) (*pb.RecommendResponse, error) {
+func Invoke(ctx context.Context, client pb.RankingServiceClient, call trace.Call, options ...grpc.CallOption) (*pb.RecommendResponse, error) {
 	switch call.Kind {
 	case trace.Rank:
-		return client.Rank(ctx, call.Request)
+		return client.Rank(ctx, call.Request, options...)
 	case trace.Retrieve:
-		return client.Retrieve(ctx, call.Request)
+		return client.Retrieve(ctx, call.Request, options...)
 	}
-	return client.Recommend(ctx, call.Request)
+	return client.Recommend(ctx, call.Request, options...)
 }
 
 // sleepUntil is false when ctx ended first. A time that has passed returns at once.

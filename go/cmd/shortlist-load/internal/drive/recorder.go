@@ -87,6 +87,7 @@ type Tally struct {
 	Latency Histogram // due time to answer, of answers
 	Failure Histogram // due time to status, of calls that failed
 	Refusal Histogram // of those, the ones that were shed
+	Refused Histogram // what shed calls say that the server spent
 	Service Histogram // what answers say that the server spent
 	Late    Histogram // due time to the moment of sending
 	ByKind  map[trace.Kind]Histogram
@@ -95,7 +96,8 @@ type Tally struct {
 
 func newTally() *Tally {
 	return &Tally{
-		Counts: NewCounts(), Latency: NewHistogram(), Failure: NewHistogram(), Refusal: NewHistogram(), Service: NewHistogram(), Late: NewHistogram(),
+		Counts: NewCounts(), Latency: NewHistogram(), Failure: NewHistogram(), Refusal: NewHistogram(), Refused: NewHistogram(),
+		Service: NewHistogram(), Late: NewHistogram(),
 		ByKind: map[trace.Kind]Histogram{}, OnTimeRungs: map[string]int64{},
 	}
 }
@@ -113,6 +115,7 @@ type outcome struct {
 	due, sent, ended time.Duration
 	code             codes.Code
 	answer           *pb.RecommendResponse // nil unless code is OK
+	server           time.Duration         // what the server says that it spent
 }
 
 func (r *recorder) unsent(due time.Duration) {
@@ -141,6 +144,7 @@ func (r *recorder) record(o outcome) {
 		t.Failure.Record(latency)
 		if o.code == codes.ResourceExhausted {
 			t.Refusal.Record(latency)
+			t.Refused.Record(o.server)
 		}
 		return
 	}
@@ -156,7 +160,7 @@ func (r *recorder) record(o outcome) {
 		t.ByKind[o.kind] = byKind
 	}
 	byKind.Record(latency)
-	t.Service.Record(time.Duration(o.answer.GetMicros()) * time.Microsecond)
+	t.Service.Record(o.server)
 }
 
 func (r *recorder) second(due time.Duration) *Second {

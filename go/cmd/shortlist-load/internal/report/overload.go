@@ -21,26 +21,38 @@ type Verdict struct {
 }
 
 // JudgeOverload compares the steps from twice the capacity on with the promises: goodput does not fall
-// as more is offered, answers stay within the deadline, refusals are immediate.
+// as more is offered, answers stay within the deadline, refusals are immediate. The peak of the goodput is
+// the best of the capacity and of the steps at lower rates.
 func (l *Load) JudgeOverload(capacity float64, deadline time.Duration) {
 	l.Capacity = capacity
-	best := 0.0
-	for _, s := range l.Steps {
+	peak := capacity
+	for i := range l.Steps {
+		s := &l.Steps[i]
 		times := s.Offered / capacity
+		s.Name = fmt.Sprintf("%.3gx", times)
 		if times >= overloaded*0.99 {
-			l.judge(fmt.Sprintf("goodput at %.1fx is at least %.0f%% of the best at a lower rate", times, goodputKept*100), s.Goodput >= goodputKept*best,
-				fmt.Sprintf("%.1f/s of %.1f/s", s.Goodput, best))
-			l.judge(fmt.Sprintf("p99 of answers at %.1fx is within the deadline of %s", times, deadline), s.Latency.P99 != nil && *s.Latency.P99 <= deadline.Microseconds(),
+			l.judge(fmt.Sprintf("%s: goodput is at least %.0f%% of the peak", s.Name, goodputKept*100), s.Goodput >= goodputKept*peak,
+				fmt.Sprintf("%.1f/s, %.0f%% of %.1f/s", s.Goodput, 100*s.Goodput/peak, peak))
+			l.judge(fmt.Sprintf("%s: p99 of answers is within the deadline of %s", s.Name, deadline), s.Latency.P99 != nil && *s.Latency.P99 <= deadline.Microseconds(),
 				micros(s.Latency.P99))
-			if s.Refusals.Count >= refusalsNeeded {
-				l.judge(fmt.Sprintf("p99 of refusals at %.1fx is at most %s", times, refusalLimit), *s.Refusals.P99 <= refusalLimit.Microseconds(), micros(s.Refusals.P99))
-			}
+			l.judgeRefusals(s)
 		}
-		best = max(best, s.Goodput)
+		peak = max(peak, s.Goodput)
 	}
 	if len(l.Verdicts) == 0 {
 		l.judge(fmt.Sprintf("a step offers %.0f times the capacity", overloaded), false, "none did: add a rate of 2 or more")
 	}
+}
+
+// judgeRefusals says where the time of a slow refusal went: it counts from the moment when the call was due.
+func (l *Load) judgeRefusals(s *Step) {
+	promise := fmt.Sprintf("%s: p99 of refusals is at most %s", s.Name, refusalLimit)
+	if s.Refusals.Count < refusalsNeeded {
+		l.judge(promise, true, fmt.Sprintf("%d refusals, too few for a p99", s.Refusals.Count))
+		return
+	}
+	l.judge(promise, *s.Refusals.P99 <= refusalLimit.Microseconds(),
+		fmt.Sprintf("%s; p99 in the server %s, p99 of leaving the generator late %s", micros(s.Refusals.P99), micros(s.Refused.P99), micros(s.Late.P99)))
 }
 
 func (l *Load) judge(promise string, kept bool, found string) {

@@ -11,9 +11,10 @@ import (
 // overloadedStep answers n calls of 1..n ms in time and refuses 200 after a while.
 func overloadedStep(rate float64, n int64, refusal time.Duration) *drive.Step {
 	s := step(rate, n)
-	s.Refusal = drive.NewHistogram()
+	s.Refusal, s.Refused = drive.NewHistogram(), drive.NewHistogram()
 	for range 200 {
 		s.Refusal.Record(refusal)
+		s.Refused.Record(refusal / 2)
 	}
 	return s
 }

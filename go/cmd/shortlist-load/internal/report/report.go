@@ -42,6 +42,7 @@ type Load struct {
 
 // Step is the report of one rate. Times are in microseconds.
 type Step struct {
+	Name      string                 `json:"name,omitempty"` // where a run has steps of several kinds
 	Offered   float64                `json:"offered_per_second"`
 	Seconds   float64                `json:"seconds"`
 	Due       int64                  `json:"due"`
@@ -58,6 +59,7 @@ type Step struct {
 	Latency   Percentiles            `json:"latency_us"`
 	Failures  Percentiles            `json:"failure_us"`
 	Refusals  Percentiles            `json:"refusal_us"`
+	Refused   Percentiles            `json:"refusal_service_us"`
 	Service   Percentiles            `json:"service_us"`
 	Late      Percentiles            `json:"late_us"`
 	ByKind    map[string]Percentiles `json:"by_kind_us"`
@@ -111,10 +113,11 @@ func NewLoad(header Header, steps []*drive.Step) *Load {
 
 func newStep(s *drive.Step) Step {
 	step := Step{
-		Offered: s.Rate, Seconds: s.Length.Seconds(), Due: s.Due, Sent: s.Sent, Unsent: s.Unsent, Answered: s.Answered,
+		Name: s.Name, Offered: s.Rate, Seconds: s.Length.Seconds(), Due: s.Due, Sent: s.Sent, Unsent: s.Unsent, Answered: s.Answered,
 		Goodput: s.Goodput(), Full: float64(s.Rungs[drive.Full]) / s.Length.Seconds(), Shed: s.Codes[drive.Shed],
 		Codes: s.Codes, Rungs: s.Rungs, Items: s.Items,
-		Latency: percentiles(s.Latency), Failures: percentiles(s.Failure), Refusals: percentiles(s.Refusal), Service: percentiles(s.Service), Late: percentiles(s.Late),
+		Latency: percentiles(s.Latency), Failures: percentiles(s.Failure), Refusals: percentiles(s.Refusal), Refused: percentiles(s.Refused),
+		Service: percentiles(s.Service), Late: percentiles(s.Late),
 		ByRung: map[string]float64{}, ByKind: map[string]Percentiles{}, Curve: curve(s.Latency), Generator: s.CPU, Void: s.Void(), Notes: s.Notes(),
 	}
 	for rung, count := range s.OnTimeRungs {

@@ -67,7 +67,7 @@ func step(rate float64, n int64) *drive.Step {
 			Answered: n, Codes: map[string]int64{"OK": n, drive.Shed: 1}, Rungs: map[string]int64{"full": n - 1, "popular": 1},
 			Releases: map[string]int64{"r1": n}, Items: 5 * n,
 		},
-		Due: n + 1, Sent: n + 1, OnTime: n, Latency: h(), Failure: shed, Refusal: shed, Service: h(), Late: late, OnTimeRungs: map[string]int64{"full": n - 1, "popular": 1},
+		Due: n + 1, Sent: n + 1, OnTime: n, Latency: h(), Failure: shed, Refusal: shed, Refused: drive.NewHistogram(), Service: h(), Late: late, OnTimeRungs: map[string]int64{"full": n - 1, "popular": 1},
 		ByKind:  map[trace.Kind]drive.Histogram{trace.Rank: h()},
 		Seconds: []drive.Second{{Due: int(n), Answered: int(n), Worst: time.Duration(n) * time.Millisecond}, {Due: 1, Failed: 1, Worst: 2 * time.Millisecond}},
 	}}

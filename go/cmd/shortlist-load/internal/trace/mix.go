@@ -114,6 +114,14 @@ func NewGenerator(t *Trace, mix Mix) (*Generator, error) {
 	return g, errors.Join(faults...)
 }
 
+// WithCandidates makes other calls of the same mix, of n candidates each.
+func (g *Generator) WithCandidates(n int) *Generator {
+	other := *g
+	other.mix.Candidates = Range{Low: n, High: n, Set: true}
+	other.mix.Seed++
+	return &other
+}
+
 // Call makes call i. Requests come in the order of the mix, each once a round.
 func (g *Generator) Call(i uint64) Call {
 	rng := rand.New(rand.NewPCG(g.mix.Seed, i+1))
