@@ -224,6 +224,36 @@ func TestLimitFollowsTheServer(t *testing.T) {
 	})
 }
 
+// Requests of 66 candidates among those of 3,000 that load the server to 80% take at most twice as long as alone.
+func TestSmallRequestsDoNotWaitForLargeOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const small, large = 66, 3000
+		measure := func(load float64) time.Duration {
+			s := newSimulated(t, GateOptions{})
+			var offering sync.WaitGroup
+			offering.Go(func() { s.offer("", 0.02, 10*time.Second, always(small)) })
+			if load > 0 {
+				offering.Go(func() { s.offer("", load, 10*time.Second, always(large)) })
+			}
+			offering.Wait()
+			s.finish()
+			var latencies []time.Duration
+			for _, f := range s.done {
+				if f.cost == small {
+					latencies = append(latencies, f.latency)
+				}
+			}
+			return p99(latencies)
+		}
+		alone, among := measure(0), measure(0.78)
+		t.Logf("p99 alone %s, among large ones %s", alone, among)
+		if among > 2*alone {
+			t.Errorf("p99 is %s among large requests and %s alone", among, alone)
+		}
+	})
+}
+
 // A tenant at twenty times the capacity costs one that keeps to its share nothing but a short wait.
 func TestANoisyTenantStarvesNobody(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,9 @@ type Task struct {
 type PoolOptions struct {
 	Workers  int // default GOMAXPROCS
 	MaxQueue int // tasks waiting over all requests; default 4096
+	// Nice is how far the priority of the workers' threads is lowered, 0..19, so that the threads that talk to callers
+	// and the express interrupt them. It costs each task a switch of threads. The default, 0, leaves threads as they are.
+	Nice int
 }
 
 // Pool runs tasks on a fixed number of workers. Requests share them by cost, weighted by priority. Each
@@ -70,7 +73,12 @@ func NewPool(opts PoolOptions) *Pool {
 	p.running = make([]int64, opts.Workers)
 	p.jobs.New = func() any { return &job{done: make(chan struct{}, 1)} }
 	for i := range opts.Workers {
-		p.finished.Go(func() { p.work(i) })
+		p.finished.Go(func() {
+			if opts.Nice > 0 {
+				giveWay(opts.Nice)
+			}
+			p.work(i)
+		})
 	}
 	p.finished.Go(p.express)
 	return p

@@ -139,7 +139,7 @@ func (c *Config) Validate() Faults {
 		faults []error
 	}{
 		{"gate", c.Gate.Validate()},
-		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue)})},
+		{"pool", negatives(map[string]int64{"workers": int64(c.Pool.Workers), "max_queue": int64(c.Pool.MaxQueue), "nice": int64(c.Pool.Nice)})},
 		{"history_cache", negatives(map[string]int64{"max_bytes": c.HistoryCache.MaxBytes})},
 		{"batching", c.Batching.Validate()}, {"retrieval", c.Retrieval.Validate()}, {"funnel", c.Funnel.Validate()}, {"rpc", c.RPC.Validate()}, {"debug", c.Debug.Validate()}, {"telemetry", c.Telemetry.Validate()},
 	} {
