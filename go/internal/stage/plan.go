@@ -86,15 +86,15 @@ func (p *Plan) SetChunk(candidates int) { p.chunk.Store(int64(max(candidates, 1)
 func (p *Plan) Chunk() int { return int(p.chunk.Load()) }
 
 // ChunkSize cuts m candidates into even chunks near that size, a multiple of the idle workers, so that all
-// end together; but none under half of it, because each run has its fixed cost. While a worker is idle nobody
-// waits for the end of a chunk, and chunks have up to twice the size.
+// end together; but none under half of it, because each run has its fixed cost. While one worker is
+// idle nobody waits for the end of a chunk and nobody else would take one: then chunks have up to twice the size.
 func (p *Plan) ChunkSize(m, idle int) int {
 	chunk := p.Chunk()
 	if m <= chunk {
 		return max(m, 1)
 	}
 	chunks := (2*m + chunk) / (2 * chunk) // the nearest
-	if idle > 0 {
+	if idle == 1 {
 		chunks = (m + 2*chunk - 1) / (2 * chunk)
 	}
 	idle = max(idle, 1)
