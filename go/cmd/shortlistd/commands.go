@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/config"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
+	"github.com/shortlist-serving/shortlist/go/internal/vectordb"
 )
 
 // verify loads one release as the server would and prints the verdict of its golden requests.
@@ -41,6 +43,29 @@ func verify(ctx context.Context, cfg *config.Config, dir string, stdout, stderr 
 	_, err = fmt.Fprintf(stdout, "release %s: passed: %d golden cases, worst difference %.3g times the tolerance (%s), recall of the index %.4f, %s provider, ONNX Runtime %s\n",
 		id, report.Cases, report.WorstRatio, report.WorstAt, report.Recall, e.runtime.Provider(), e.runtime.Version())
 	return errors.Join(err, report.Err())
+}
+
+// upload writes a release into the vector engine, before a server activates it. It needs no runtime: the vectors are the factory's.
+func upload(ctx context.Context, cfg *config.Config, dir string, stdout io.Writer) (err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("upload: %w", err)
+	}
+	b, err := bundle.Load(dir)
+	if err != nil {
+		return err
+	}
+	engine, err := vectordb.Open(cfg.Retrieval.Qdrant)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	rows, err := engine.Upload(ctx, b)
+	if err != nil {
+		return fmt.Errorf("%w (%d of %d rows are there; uploading again goes on)", err, rows, b.Catalog.Len())
+	}
+	_, err = fmt.Fprintf(stdout, "uploaded %d rows as the collection %s\n", rows, vectordb.Collection(b.Manifest.GetReleaseId()))
+	return err
 }
 
 // importUsers fills the store that store.path names.

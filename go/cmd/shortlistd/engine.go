@@ -20,12 +20,15 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rpc"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/ort"
+	"github.com/shortlist-serving/shortlist/go/internal/stage/retrieval"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
+	"github.com/shortlist-serving/shortlist/go/internal/vectordb"
 )
 
 // engine is everything that answers, without the doors.
 type engine struct {
 	runtime    runtime.Runtime
+	vectors    *vectordb.Engine // nil where retrieval does not ask one
 	device     *device
 	repository *repository.Repository
 	gate       *batching.Gate
@@ -44,7 +47,11 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 		return nil, err
 	}
 	d := newDevice(cfg, rt, logger)
-	e := &engine{runtime: rt, device: d, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(d.poolOptions(cfg.Pool)), histories: kvcache.New(cfg.HistoryCache)}
+	vectors, err := openVectors(&cfg.Retrieval)
+	if err != nil {
+		return nil, errors.Join(err, rt.Close())
+	}
+	e := &engine{runtime: rt, vectors: vectors, device: d, gate: batching.NewGate(cfg.Gate), pool: batching.NewPool(d.poolOptions(cfg.Pool)), histories: kvcache.New(cfg.HistoryCache)}
 	e.repository, err = repository.New(repository.Options{
 		Dir: cfg.Models, Runtime: rt, Wrap: d.wrap, Prepare: funnel.Prepare(cfg.Retrieval), WatchInterval: cfg.WatchInterval,
 		OnEvent: func(event repository.Event) {
@@ -67,7 +74,7 @@ func newEngine(cfg *config.Config, store feature.Store, served *telemetry.Served
 	})
 	if err != nil {
 		e.pool.Close()
-		return nil, errors.Join(err, rt.Close())
+		return nil, errors.Join(err, e.closeVectors(), rt.Close())
 	}
 	e.funnel = funnel.New(cfg.Funnel, releases{e.repository, d}, e.gate, e.pool, e.histories, store, servedLine(served), logger)
 	e.replayer = funnel.NewReplayer(e.funnel, rpc.ParseRequest)
@@ -105,7 +112,27 @@ func (e *engine) close() error {
 	defer cancel()
 	err := e.repository.Close(ctx)
 	e.pool.Close()
-	return errors.Join(err, e.runtime.Close())
+	return errors.Join(err, e.closeVectors(), e.runtime.Close())
+}
+
+// openVectors connects retrieval to its vector engine, where it has one.
+func openVectors(opts *retrieval.Options) (*vectordb.Engine, error) {
+	if opts.Index != retrieval.IndexQdrant {
+		return nil, nil
+	}
+	engine, err := vectordb.Open(opts.Qdrant)
+	if err != nil {
+		return nil, err
+	}
+	opts.Engine = engine
+	return engine, nil
+}
+
+func (e *engine) closeVectors() error {
+	if e.vectors == nil {
+		return nil
+	}
+	return e.vectors.Close()
 }
 
 // startRuntime says loudly which execution provider graphs get. CUDA that cannot be had is an error unless

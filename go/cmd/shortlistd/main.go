@@ -22,6 +22,7 @@ const usage = `usage: shortlistd [flags] [command]
 commands
   serve                 serve the releases of the folder models (the default)
   verify <release dir>  load and self-test one release, print the verdict; exit code 1 when it fails
+  upload <release dir>  write the vectors of a release into the vector engine of retrieval.qdrant
   import <file>         append JSON lines of AppendRequest to the user store; - reads standard input
   version               print the version
 
@@ -71,6 +72,8 @@ func run(ctx context.Context, arguments, environment []string, stdin io.Reader, 
 		return serve(ctx, cfg, stderr)
 	case command == "verify" && len(words) == 1:
 		return verify(ctx, cfg, words[0], stdout, stderr)
+	case command == "upload" && len(words) == 1:
+		return upload(ctx, cfg, words[0], stdout)
 	case command == "import" && len(words) == 1:
 		return importUsers(ctx, cfg, words[0], stdin, stdout)
 	case command == "version" && len(words) == 0:

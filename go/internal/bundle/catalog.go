@@ -309,5 +309,16 @@ func (c *Catalog) AvailabilityChanges() []int64 {
 	return slices.Compact(changes)
 }
 
+// Interval is when a row may be shown, inclusive and exclusive unix seconds; 0 is open.
+func (c *Catalog) Interval(row int64) (from, until int64) {
+	if c.from != nil {
+		from = c.from[row]
+	}
+	if c.until != nil {
+		until = c.until[row]
+	}
+	return from, until
+}
+
 // HasAvailability says whether any item has an availability interval.
 func (c *Catalog) HasAvailability() bool { return c.from != nil || c.until != nil }

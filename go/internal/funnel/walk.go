@@ -66,6 +66,7 @@ var details = map[string]string{
 	stage.ReasonOverload:    "the worker queue was full",
 	stage.ReasonNonFinite:   "a graph gave NaN or infinity, so its scores were not used",
 	stage.ReasonDevice:      "the device that runs the graphs failed",
+	stage.ReasonEngine:      "the vector engine failed; the server's log says why",
 	stage.ReasonStageFailed: "the stage failed; the server's log says why",
 }
 
@@ -80,7 +81,13 @@ func (w *walk) retrieve(ctx context.Context) bool {
 	retrieval.Allow(w.Request, w.predicates)
 	return w.step(ctx, rank.StageRetrieval, 0, rank.RungCached, func() error {
 		w.encodeQuery(ctx)
-		return w.release.retriever.Retrieve(ctx, w.Request)
+		err := w.release.retriever.Retrieve(ctx, w.Request)
+		if err == nil { // else they are in it
+			for _, fault := range w.Faults {
+				w.failures.report(rank.StageRetrieval, w.Plan.Snapshot.ID, fault)
+			}
+		}
+		return err
 	})
 }
 

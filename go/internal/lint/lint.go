@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/rank"},
 	{"internal/bundle"},
 	{"internal/runtime"},
-	{"internal/batching", "internal/repository", "internal/feature", "internal/vector", "internal/kvcache"},
+	{"internal/batching", "internal/repository", "internal/feature", "internal/vector", "internal/vectordb", "internal/kvcache"},
 	{"internal/stage"},
 	{"internal/funnel"},
 	{"internal/rpc"},
@@ -41,7 +41,7 @@ var apart = map[string]struct{ imports, importedBy []string }{
 }
 
 // testSupport are packages for tests only.
-var testSupport = []string{"internal/ranktest", "internal/runtime/runtimetest", "internal/runtime/fake"}
+var testSupport = []string{"internal/ranktest", "internal/runtime/runtimetest", "internal/runtime/fake", "internal/vectordb/vectordbtest"}
 
 // maxLines of a file that is not generated.
 const maxLines = 500
@@ -134,8 +134,12 @@ func (f *file) checkImport(pos token.Pos, imported string) {
 	if strings.Contains(imported, "onnxruntime_go") && f.folder != "internal/runtime/ort" {
 		f.add(pos, "cgo", "only internal/runtime/ort may import the binding")
 	}
-	if imported == "google.golang.org/grpc" && layerOf(f.folder) >= 0 && layerOf(f.folder) < layerOf("internal/rpc") {
+	calls := under(f.folder, "internal/vectordb") // the one client below the doors
+	if imported == "google.golang.org/grpc" && !calls && layerOf(f.folder) >= 0 && layerOf(f.folder) < layerOf("internal/rpc") {
 		f.add(pos, "wire", "gRPC stops at internal/rpc")
+	}
+	if strings.HasPrefix(imported, "github.com/qdrant/") && !calls {
+		f.add(pos, "wire", "only internal/vectordb may import the client of the vector engine")
 	}
 	target, ours := strings.CutPrefix(imported, module)
 	if !ours || under(target, "gen") {

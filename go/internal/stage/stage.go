@@ -17,12 +17,15 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 	"github.com/shortlist-serving/shortlist/go/internal/vector"
 	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
+	"github.com/shortlist-serving/shortlist/go/internal/vectordb"
 )
 
 // Reasons of degradations: the closed set of Degradation.reason.
 const (
 	ReasonDeadline      = "deadline"
 	ReasonSourceFailed  = "source_failed"
+	ReasonSourceShort   = "source_short"
+	ReasonEngine        = "engine_failed"
 	ReasonStageFailed   = "stage_failed"
 	ReasonOverload      = "overload"
 	ReasonNonFinite     = "non_finite_score"
@@ -37,7 +40,7 @@ const (
 
 // Reasons lists the closed set.
 var Reasons = []string{
-	ReasonDeadline, ReasonSourceFailed, ReasonStageFailed, ReasonOverload, ReasonNonFinite, ReasonDevice, ReasonUnknownUser, ReasonStoreFailed,
+	ReasonDeadline, ReasonSourceFailed, ReasonSourceShort, ReasonEngine, ReasonStageFailed, ReasonOverload, ReasonNonFinite, ReasonDevice, ReasonUnknownUser, ReasonStoreFailed,
 	ReasonStoredInvalid, ReasonEmpty, ReasonForced, ReasonSampled,
 }
 
@@ -49,6 +52,7 @@ func ReasonOf(err error) string {
 	var late *rank.DeadlineError
 	var full *rank.OverloadedError
 	var device *runtime.DeviceError
+	var engine *vectordb.Error
 	switch {
 	case errors.As(err, &late), errors.Is(err, context.DeadlineExceeded):
 		return ReasonDeadline
@@ -58,6 +62,8 @@ func ReasonOf(err error) string {
 		return ReasonNonFinite
 	case errors.As(err, &device):
 		return ReasonDevice
+	case errors.As(err, &engine):
+		return ReasonEngine
 	}
 	return ReasonStageFailed
 }
@@ -96,6 +102,7 @@ type Request struct {
 	Allowed   vector.Bitmap    // [I]; nil when candidates were given
 	Forced    []int64          // rows that pass every cut
 	Lists     []List           // what each source proposed, in the manifest's order
+	Faults    []error          // why sources did not answer
 	Dropped   map[string]int
 	Exact     bool // retrieve without approximation, as golden tensors were made
 	Tap       Tap

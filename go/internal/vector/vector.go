@@ -14,6 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/shortlist-serving/shortlist/go/internal/vector/kernel"
 )
 
 // Query asks for the best allowed rows.
@@ -61,6 +64,29 @@ func check(queries []Query, items, width int) error {
 		}
 	}
 	return nil
+}
+
+// Rescore scores rows that were found elsewhere for a query, and gives the best Limit of those that are allowed. Rows that are outside of
+// vectors [I,K], not allowed, or there twice are left out.
+func Rescore(vectors []float32, k int, q Query, rows []int64) (Hits, error) {
+	items := len(vectors) / max(k, 1)
+	if err := check([]Query{q}, items, k); err != nil {
+		return Hits{}, err
+	}
+	if q.Limit < 1 {
+		return Hits{}, nil
+	}
+	var b best
+	b.reset(q.Limit)
+	rows = slices.Compact(slices.Sorted(slices.Values(rows)))
+	var score [1]float32
+	for _, row := range rows {
+		if row >= 0 && row < int64(items) && q.Allowed.Has(row) {
+			kernel.DotsFloat32(score[:], vectors[int(row)*k:int(row+1)*k], q.Vector)
+			b.add(score[0], row)
+		}
+	}
+	return b.hits()
 }
 
 // norm is the length of x in float64, where no fp32 can overflow.

@@ -61,6 +61,7 @@ func (t *Retriever) Retrieve(ctx context.Context, r *stage.Request) error {
 		answered = answered || err == nil
 		if err != nil {
 			r.Lists[i] = stage.List{Source: t.sources[i].Name()}
+			r.Faults = append(r.Faults, fmt.Errorf("source %s: %w", t.sources[i].Name(), err))
 			detail := fmt.Sprintf("source %s did not answer (%s)", t.sources[i].Name(), stage.ReasonOf(err))
 			rank.BudgetFrom(ctx).Degrade(rank.RungFewerCandidates, rank.StageRetrieval, stage.ReasonSourceFailed, detail)
 		}
