@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +17,8 @@ from shortlist.export.tables import Array, Tensors
 class Graphs(Protocol):
     """Runs graphs by name."""
 
-    @property
-    def cache_shape(self) -> tuple[int, int, int]:
-        """L, H and D/H of keys and values."""
+    def no_past(self, name: str, batch: int) -> Tensors:
+        """The past that `sequence_encoder` or `history_encoder` takes for histories of which nothing is encoded yet."""
         ...
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
@@ -33,7 +32,9 @@ class TorchGraphs:
     def __init__(self, models: FunnelModels) -> None:
         self._signatures = signatures(models)
         self._modules = graph_modules(models)
-        self.cache_shape = models.ranker.fusion.cache_shape
+
+    def no_past(self, name: str, batch: int) -> Tensors:
+        return no_past({spec.name: spec.shape for spec in self._signatures[name].inputs}, batch)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         signature = self._signatures[name]
@@ -48,8 +49,9 @@ class OrtGraphs:
 
     def __init__(self, graphs: Mapping[str, bytes], *, literal: bool = False) -> None:
         self._sessions = {name: ort_session(data, name, literal=literal) for name, data in graphs.items()}
-        shape = next(value.shape for value in self._sessions["history_encoder"].get_inputs() if value.name == "past_keys")
-        self.cache_shape = (int(shape[1]), int(shape[2]), int(shape[4]))
+
+    def no_past(self, name: str, batch: int) -> Tensors:
+        return no_past({value.name: value.shape for value in self._sessions[name].get_inputs()}, batch)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         session = self._sessions[name]
@@ -67,12 +69,24 @@ class RecordedGraphs:
 
     def __init__(self, graphs: Graphs, signatures: Mapping[str, Signature]) -> None:
         self._graphs, self._signatures = graphs, signatures
-        self.cache_shape = graphs.cache_shape
         self.feeds: dict[str, list[Tensors]] = {name: [] for name in signatures}
+
+    def no_past(self, name: str, batch: int) -> Tensors:
+        return self._graphs.no_past(name, batch)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         self.feeds[name].append({spec.name: inputs[spec.name] for spec in self._signatures[name].inputs})
         return self._graphs.run(name, inputs)
+
+
+def no_past(shapes: Mapping[str, Sequence[str | int]], batch: int) -> Tensors:
+    """Zeros for the inputs named past_*: P is 0."""
+    sizes = {"B": batch, "P": 0}
+    return {
+        name: np.zeros([sizes[size] if isinstance(size, str) else size for size in shape], dtype=np.float32)
+        for name, shape in shapes.items()
+        if name.startswith("past_")
+    }
 
 
 def ort_session(data: bytes, name: str = "", *, literal: bool = False) -> onnxruntime.InferenceSession:

@@ -21,7 +21,7 @@ HALF = {
     "ReduceSum", "Reshape", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze",
 }  # fmt: skip
 # Inputs that were a network's output before: another graph's or an earlier call's.
-CACHED = ("keys", "values", "past_keys", "past_values", "ranker_token")
+CACHED = ("keys", "values", "past_keys", "past_values", "state", "recent", "past_recent", "ranker_token")
 LARGEST = float(np.finfo(np.float16).max)
 
 

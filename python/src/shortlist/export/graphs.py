@@ -1,4 +1,4 @@
-"""The six graphs of a release as PyTorch modules over a trained funnel, with the input and output names of docs/bundle.md.
+"""The seven graphs of a release as PyTorch modules over a trained funnel, with the input and output names of docs/bundle.md.
 
 Each module takes its inputs in the order of `signature(...)`. They are at once the reference that golden tensors come from and what
 `onnx_export.py` turns into ONNX.
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from shortlist.models.preranker import Preranker, query_vectors
+from shortlist.models.extension import Extension
+from shortlist.models.preranker import Preranker, query_heads
 from shortlist.models.ranker import AnyRanker
-from shortlist.models.two_tower import TwoTower
+from shortlist.models.session import newest_events
+from shortlist.models.two_tower import TwoTower, state_at
 from shortlist.schema import ACTION, TIME, Column, Op, Schema
 
 # Score of a row that is not allowed: below every real score, finite so that it sorts everywhere.
@@ -82,10 +84,18 @@ def signatures(models: FunnelModels) -> dict[str, Signature]:
     layers, heads, head_width = models.ranker.fusion.cache_shape
     width, queries, crosses, tasks = models.two_tower.config.retrieval_width, models.heads, len(schema.cross), len(schema.tasks)
     f32, i64 = torch.float32, torch.int64
+    read_layers, read_heads, read_head_width = models.two_tower.config.cache_shape
 
     def cache(name: str, events: str) -> Spec:
         return Spec(name, f32, ("B", layers, heads, events, head_width))
 
+    def read(name: str, events: str) -> Spec:
+        return Spec(name, f32, ("B", read_layers, read_heads, events, read_head_width))
+
+    def recent(name: str) -> Spec:
+        return Spec(name, f32, ("B", models.preranker.recent_events, models.two_tower.config.width))
+
+    state = Spec("state", f32, ("B", models.two_tower.config.width))
     vectors = Spec("query_vectors", f32, ("B", queries, width))
     cross = Spec("cross", f32, ("B", "M", crosses))
     return {
@@ -93,7 +103,14 @@ def signatures(models: FunnelModels) -> dict[str, Signature]:
             tuple(column_specs("item", schema.item, ("M",))),
             (Spec("retrieval_vector", f32, ("M", width)), Spec("ranker_token", f32, ("M", ranker_width))),
         ),
-        "query_encoder": Signature((*history_specs(schema), *request_specs(schema)), (vectors,)),
+        "sequence_encoder": Signature(
+            (*history_specs(schema), read("past_keys", "P"), read("past_values", "P"), recent("past_recent")),
+            (state, recent("recent"), read("keys", "P+N"), read("values", "P+N")),
+        ),
+        "query_encoder": Signature(
+            (state, recent("recent"), Spec("history_length", i64, ("B",)), *request_specs(schema)),
+            (vectors,),
+        ),
         "index": Signature(
             (
                 vectors,
@@ -128,7 +145,7 @@ def signatures(models: FunnelModels) -> dict[str, Signature]:
 
 @dataclass(frozen=True)
 class ExtraGraph:
-    """A graph beside the six, as serialised ONNX: for callers of the Open Inference Protocol, the funnel runs none of them."""
+    """A graph beside the seven, as serialised ONNX: for callers of the Open Inference Protocol, the funnel runs none of them."""
 
     data: bytes
     signature: Signature
@@ -155,10 +172,36 @@ class ItemEncoder(Graph):
         return self.two_tower.item_vectors(item), self.ranker.item_tokens(item)
 
 
-class QueryEncoder(Graph):
+class SequenceEncoder(Graph):
+    """Where the encoder cannot be extended, nobody gives a past and there is nothing to keep: a history is always read whole."""
+
+    def __init__(self, models: FunnelModels, signature: Signature) -> None:
+        super().__init__(models, signature)
+        layers, _, _ = models.two_tower.config.cache_shape
+        self.extension = Extension(self.two_tower.encoder) if layers else None
+
     def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         history, length = role(inputs, "history"), inputs["history_length"]
-        return (query_vectors(self.two_tower, self.preranker, history, length, role(inputs, "user"), role(inputs, "context")),)
+        events = self.two_tower.events(history)
+        recent = newest_events(inputs["past_recent"], events, length)
+        if self.extension is not None:
+            state, keys, values = self.extension(events, length, inputs["past_keys"], inputs["past_values"])
+            return state, recent, keys, values
+        state = state_at(self.two_tower.states_of(events, length, history.get(TIME)), length)
+        keys, values = (self._lengthened(inputs[name], events.shape[1]) for name in ("past_keys", "past_values"))
+        return state, recent, keys, values
+
+    @staticmethod
+    def _lengthened(past: Tensor, count: int) -> Tensor:
+        """Empty as it is, [B,0,H,P,D/H], with the promised shape [B,0,H,P+N,D/H]."""
+        batch, layers, heads, events, width = past.shape
+        return past.new_zeros(batch, layers, heads, events + count, width)
+
+
+class QueryEncoder(Graph):
+    def compute(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        state, recent, length = inputs["state"], inputs["recent"], inputs["history_length"]
+        return (query_heads(self.two_tower, self.preranker, state, recent, length, role(inputs, "user"), role(inputs, "context")),)
 
 
 class Index(Graph):
@@ -199,9 +242,10 @@ class RankerGraph(Graph):
 
 
 def graph_modules(models: FunnelModels) -> dict[str, Graph]:
-    """The six graphs, in eval mode, by name."""
+    """The seven graphs, in eval mode, by name."""
     kinds: dict[str, type[Graph]] = {
         "item_encoder": ItemEncoder,
+        "sequence_encoder": SequenceEncoder,
         "query_encoder": QueryEncoder,
         "index": Index,
         "preranker": PrerankerGraph,

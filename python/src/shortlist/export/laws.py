@@ -18,6 +18,7 @@ from shortlist.export.tables import Array, Tensors
 from shortlist.schema import ACTION, TIME, Column, Op, Schema
 
 BATCH, EVENTS, CANDIDATES = 3, 7, 9
+CACHE = ("keys", "values")  # what an encoding holds of each event
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ class Laws:
         self.request = random_columns("user", schema.user, (BATCH,), rng) | random_columns("context", schema.context, (BATCH,), rng)
         encoded = graphs.run("item_encoder", items)
         self.items = items
-        query_vectors = graphs.run("query_encoder", self.history | self.request)["query_vectors"]
+        read = graphs.run("sequence_encoder", self.history | self.past("sequence_encoder"))
+        self.query = {"state": read["state"], "recent": read["recent"], "history_length": lengths, **self.request}
+        query_vectors = graphs.run("query_encoder", self.query)["query_vectors"]
         cross = rng.random((BATCH, CANDIDATES, len(schema.cross)), dtype=np.float32)
         self.preranker = {"query_vectors": query_vectors, "retrieval_vector": repeat(encoded["retrieval_vector"]), "cross": cross}
-        cache = graphs.run("history_encoder", self.history | self.past(BATCH))
+        cache = graphs.run("history_encoder", self.history | self.past("history_encoder"))
         self.ranker = {
             **{name: cache[name] for name in ("keys", "values")},
             "history_length": lengths,
@@ -77,12 +80,13 @@ class Laws:
             yield "chunking", graph, self.chunking(graph, inputs, per_candidate)
             yield "batch mates", graph, self.batch_mates(graph, inputs)
         yield "chunking", "item_encoder", self.item_chunking()
-        yield "batch mates", "query_encoder", self.batch_mates("query_encoder", self.history | self.request)
-        yield "batch mates", "history_encoder", self.batch_mates("history_encoder", self.history | self.past(BATCH))
+        yield "batch mates", "query_encoder", self.batch_mates("query_encoder", self.query)
         yield "padding", "query_encoder", self.query_padding()
-        yield "padding", "history_encoder", self.history_padding()
+        for graph in ("sequence_encoder", "history_encoder"):
+            yield "batch mates", graph, self.batch_mates(graph, self.history | self.past(graph))
+            yield "padding", graph, self.history_padding(graph)
+            yield "append", graph, self.append(graph)
         yield "padding", "ranker", self.ranker_padding()
-        yield "append", "history_encoder", self.append()
         yield "exact search", "index", self.index()
 
     def candidate_order(self, graph: str, inputs: Tensors, per_candidate: Sequence[str]) -> Pairs:
@@ -116,20 +120,23 @@ class Laws:
                 yield name, alone[name], whole[name][request : request + 1]
 
     def query_padding(self) -> Pairs:
-        """Other values in the padding, and more of it."""
-        whole = self.graphs.run("query_encoder", self.history | self.request)
-        for padded in self.padded_histories():
-            got = self.graphs.run("query_encoder", padded | self.request)
-            yield "query_vectors", got["query_vectors"], whole["query_vectors"]
+        """Any vectors in the place of events that a history does not have."""
+        whole = self.graphs.run("query_encoder", self.query)
+        changed = self.query | {"recent": self.query["recent"].copy()}
+        for request, length in enumerate(self.query["history_length"].tolist()):
+            absent = changed["recent"][request, length:]
+            absent[:] = self.rng.normal(size=absent.shape)
+        yield "query_vectors", self.graphs.run("query_encoder", changed)["query_vectors"], whole["query_vectors"]
 
-    def history_padding(self) -> Pairs:
-        """Keys and values of valid events."""
-        whole = self.graphs.run("history_encoder", self.history | self.past(BATCH))
+    def history_padding(self, graph: str) -> Pairs:
+        """Other values in the padding, and more of it: the same keys and values of valid events, and the same rest."""
+        whole = self.graphs.run(graph, self.history | self.past(graph))
         for padded in self.padded_histories():
-            got = self.graphs.run("history_encoder", padded | self.past(BATCH))
+            got = self.graphs.run(graph, padded | self.past(graph))
             for request, length in enumerate(self.history["history_length"].tolist()):
                 for name in whole:
-                    yield name, got[name][request, :, :, :length], whole[name][request, :, :, :length]
+                    valid = (request, slice(None), slice(None), slice(length)) if name in CACHE else request
+                    yield name, got[name][valid], whole[name][valid]
 
     def ranker_padding(self) -> Pairs:
         """Any keys and values after the last valid event."""
@@ -145,18 +152,22 @@ class Laws:
                 changed[name] = cache
             yield "logits", self.graphs.run("ranker", changed)["logits"], whole["logits"]
 
-    def append(self) -> Pairs:
-        """Encoding a history in two pieces against encoding it whole, for every cut."""
+    def append(self, graph: str) -> Pairs:
+        """Encoding a history in two pieces, for every cut, and event by event, against encoding it whole."""
+        if self.past(graph)["past_keys"].shape[1] == 0:  # an encoder that keeps nothing is never extended
+            return
         full = np.full(BATCH, EVENTS, dtype=np.int64)
         history = random_history(self.schema, BATCH, EVENTS, full, self.rng)
-        whole = self.graphs.run("history_encoder", history | self.past(BATCH))
-        for cut in range(1, EVENTS):
-            first = self.graphs.run("history_encoder", events(history, 0, cut) | self.past(BATCH))
-            past = {"past_keys": first["keys"], "past_values": first["values"]}
-            both = self.graphs.run("history_encoder", events(history, cut, EVENTS) | past)
+        whole = self.graphs.run(graph, history | self.past(graph))
+        for cuts in (*([cut] for cut in range(1, EVENTS)), range(1, EVENTS)):
+            past, begin = self.past(graph), 0
+            for end in (*cuts, EVENTS):
+                piece = self.graphs.run(graph, events(history, begin, end) | past)
+                for name in CACHE:
+                    yield name, piece[name][:, :, :, :begin], past[f"past_{name}"]
+                past, begin = {f"past_{name}": value for name, value in piece.items()}, end
             for name in whole:
-                yield name, both[name], whole[name]
-                yield name, both[name][:, :, :, :cut], first[name]
+                yield name, piece[name], whole[name]
 
     def index(self) -> Pairs:
         """The mask, the order and ties, against a stable sort."""
@@ -181,9 +192,8 @@ class Laws:
                 padded[name] = noise
             yield padded
 
-    def past(self, batch: int) -> Tensors:
-        layers, heads, width = self.graphs.cache_shape
-        return {name: np.zeros((batch, layers, heads, 0, width), dtype=np.float32) for name in ("past_keys", "past_values")}
+    def past(self, graph: str) -> Tensors:
+        return self.graphs.no_past(graph, BATCH)
 
 
 def repeat(items: Array) -> Array:

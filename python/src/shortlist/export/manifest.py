@@ -14,9 +14,9 @@ from shortlist.errors import BundleError
 from shortlist.gen.shortlist.bundle.v1 import manifest_pb2 as pb
 from shortlist.schema import Column, CrossFeature, Op, Schema
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-GRAPHS = ("item_encoder", "query_encoder", "index", "preranker", "history_encoder", "ranker")
+GRAPHS = ("item_encoder", "sequence_encoder", "query_encoder", "index", "preranker", "history_encoder", "ranker")
 
 _OPS: dict[Op, pb.Op] = {
     Op.NUMBER: pb.NUMBER,

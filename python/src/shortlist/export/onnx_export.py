@@ -24,7 +24,8 @@ IR_VERSION = 11  # of opset 23; readers since ONNX Runtime 1.22
 
 DESCRIPTIONS = {
     "item_encoder": "Item columns to the retrieval vector and the ranker's token. Runs when the catalog changes.",
-    "query_encoder": "History, user and context columns to one query vector per head; head 0 retrieves. Runs once per request.",
+    "sequence_encoder": "State, newest events, keys and values of a history for the query; past ones are extended by new events alone.",
+    "query_encoder": "A read history, user and context columns to one query vector per head; head 0 retrieves. Runs once per request.",
     "index": "The k best allowed rows by inner product with head 0; equal scores keep the lower row first.",
     "preranker": "One score per candidate from all query heads, the item's vector and counters.",
     "history_encoder": "Keys and values of a history for the ranker; past ones are extended by new events alone.",
@@ -36,12 +37,12 @@ _SIZES = {"B": 2, "N": 7, "P": 5, "M": 3}
 
 
 def export_graphs(models: FunnelModels) -> dict[str, bytes]:
-    """All six graphs as serialised ONNX models, checked. Raises ExportError."""
+    """All seven graphs as serialised ONNX models, checked. Raises ExportError."""
     return {name: export_graph(name, models) for name in signatures(models)}
 
 
 def export_graph(name: str, models: FunnelModels) -> bytes:
-    """One of the six. Raises ExportError."""
+    """One of the seven. Raises ExportError."""
     signature = signatures(models)[name]
     model = index_graph(signature) if name == "index" else _export(name, graph_modules(models)[name], signature)
     if name == "ranker" and isinstance(models.ranker, TreeRanker):
@@ -50,7 +51,7 @@ def export_graph(name: str, models: FunnelModels) -> bytes:
 
 
 def export_extra(name: str, module: Graph, signature: Signature, description: str) -> ExtraGraph:
-    """A graph beside the six. Raises ExportError."""
+    """A graph beside the seven. Raises ExportError."""
     return ExtraGraph(_serialise(name, _export(name, module, signature), signature, description), signature)
 
 

@@ -77,7 +77,9 @@ class _Case:
         if missing := sorted(set(got) ^ set(inputs)):
             yield Violation(self.number, "assemble", f"in.{missing[0]}", "is stored or computed, but not both")
             return
-        yield from self._tensor("query_encoder", "query_vectors", funnel.graphs.run("query_encoder", inputs)["query_vectors"])
+        for name, value in funnel.read_sequence(inputs).items():
+            yield from self._tensor("sequence_encoder", name, value)
+        yield from self._tensor("query_encoder", "query_vectors", funnel.query_vectors(inputs, want))
         if query.candidates is None:
             allowed = funnel.allowed(query, history)
             names = [source.name for source in content.funnel.sources]

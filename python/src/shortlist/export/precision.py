@@ -30,10 +30,9 @@ FP32 = "fp32"
 # The graphs that may be reduced, and are by default. item_encoder runs when the catalog changes, never per request: in int8 it would spend
 # accuracy of every item for nothing. preranker is a dot product, index decides exactly.
 REDUCIBLE = {
-    "int8": ("query_encoder", "history_encoder", "ranker", "item_encoder"),
-    "fp16": ("query_encoder", "history_encoder", "ranker", "item_encoder"),
+    kind: ("sequence_encoder", "query_encoder", "history_encoder", "ranker", "item_encoder") for kind in ("int8", "fp16")
 }
-DEFAULT = {"int8": ("query_encoder", "history_encoder", "ranker"), "fp16": ("query_encoder", "history_encoder", "ranker", "item_encoder")}
+DEFAULT = {"int8": REDUCIBLE["int8"][:-1], "fp16": REDUCIBLE["fp16"]}
 TOLERANCES = {
     "int8": Tolerance(
         0.01,

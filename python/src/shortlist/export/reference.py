@@ -53,7 +53,8 @@ class ReferenceFunnel:
         history = self.history(query)
         inputs = self.inputs(query, history)
         trace: Tensors = {f"in.{name}": value for name, value in inputs.items()}
-        trace["query_vectors"] = self.graphs.run("query_encoder", inputs)["query_vectors"]
+        trace |= self.read_sequence(inputs)
+        trace["query_vectors"] = self.query_vectors(inputs, trace)
         if query.candidates is None:
             allowed = self.allowed(query, history)
             for source in self.content.funnel.sources:
@@ -170,10 +171,17 @@ class ReferenceFunnel:
         inputs = {"query_vectors": query_vectors, "retrieval_vector": vectors, "cross": cross[np.newaxis]}
         return np.asarray(self.graphs.run("preranker", inputs)["score"][0], dtype=np.float32)
 
+    def read_sequence(self, inputs: Tensors) -> Tensors:
+        """What the retriever keeps of a history, named as in golden tensors: the ranker's keys and values go without a prefix."""
+        encoded = self.graphs.run("sequence_encoder", inputs | self.graphs.no_past("sequence_encoder", 1))
+        return {name if name in ("state", "recent") else f"sequence_{name}": value for name, value in encoded.items()}
+
+    def query_vectors(self, inputs: Tensors, trace: Tensors) -> Array:
+        read = {name: trace[name] for name in ("state", "recent")}
+        return self.graphs.run("query_encoder", inputs | read)["query_vectors"]
+
     def encode_history(self, inputs: Tensors) -> tuple[Array, Array]:
-        layers, heads, width = self.graphs.cache_shape
-        past = {name: np.zeros((1, layers, heads, 0, width), dtype=np.float32) for name in ("past_keys", "past_values")}
-        encoded = self.graphs.run("history_encoder", inputs | past)
+        encoded = self.graphs.run("history_encoder", inputs | self.graphs.no_past("history_encoder", 1))
         return encoded["keys"], encoded["values"]
 
     def rank(self, inputs: Tensors, trace: Tensors, order: Ints) -> Floats:

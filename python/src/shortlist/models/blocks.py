@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,14 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     """
     logits = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2)) + mask
     return torch.matmul(logits.softmax(dim=-1), values)
+
+
+class Sight(NamedTuple):
+    """How the M rows that ask see S keys. All of it broadcasts to the attention's axes."""
+
+    angles: tuple[Tensor, Tensor] | None  # of the rows' positions, [...,1,M,D/H / 2]; None without rotary positions
+    bias: Tensor  # what is added to the logits, [...,1,M,S]; softmax attention hides keys by it
+    visible: Tensor  # 1 where a row may look, else 0, [...,1,M,S]
 
 
 class Dropout(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shortlist.models.blocks import Dropout, merge_heads, split_heads
+from shortlist.models.blocks import Dropout, Sight, merge_heads, split_heads
 
 # Elapsed seconds in steps of a quarter of a doubling: 128 of them reach 2^32 s, more than a century.
 TIME_BUCKETS = 128
@@ -30,11 +30,14 @@ class RelativeBias(nn.Module):
 
     def forward(self, place: Tensor, time: Tensor | None) -> Tensor:
         """[1 or B,N,N] for positions [N] and their times [B,N] in seconds; entry i,j is how i sees j."""
-        distance = (place.unsqueeze(-1) - place).clamp(min=0, max=self.position.shape[0] - 1)
-        bias = self.position[distance].unsqueeze(0)
+        bias = self.between(place, place).unsqueeze(0)
         if self.time is not None and time is not None:
             bias = bias + self.time[time_bucket(time.unsqueeze(-1) - time.unsqueeze(-2), self.least)]
         return bias
+
+    def between(self, place: Tensor, seen: Tensor) -> Tensor:
+        """[...,M,S]: what positions [...,M] add to their logits of positions [S], by distance alone."""
+        return self.position[(place.unsqueeze(-1) - seen).clamp(min=0, max=self.position.shape[0] - 1)]
 
 
 def time_bucket(seconds: Tensor, least: Tensor) -> Tensor:
@@ -69,7 +72,23 @@ class HstuBlock(nn.Module):
         """x [B,N,D], bias [1 or B,N,N], earlier [N,N] 1 where a position may look -> [B,N,D]."""
         gate, value, query, key = functional.silu(self.project(self.norm(x))).chunk(4, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
-        logits = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2)) + bias.unsqueeze(1)
-        mixed = merge_heads(torch.matmul(functional.silu(logits) * (earlier / self.max_events), value))
+        return self._add(x, gate, query, key, value, Sight(None, bias.unsqueeze(1), earlier))
+
+    def tell(self, x: Tensor, angles: None) -> tuple[Tensor, Tensor]:
+        """What rows [B,N,D] let later ones see: keys and values [B,H,N,D/H]."""
+        _, value, _, key = self.project.weight.chunk(4)
+        told = functional.silu(functional.linear(self.norm(x), torch.cat((key, value)))).chunk(2, dim=-1)
+        key, value = (split_heads(part, self.heads) for part in told)
+        return key, value
+
+    def ask(self, x: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
+        """Rows [B,M,D] look at keys and values [B,H,S,D/H] -> [B,M,D]. What `forward` does, for any rows and keys."""
+        gate, _, query, _ = self.project.weight.chunk(4)
+        gate, query = functional.silu(functional.linear(self.norm(x), torch.cat((gate, query)))).chunk(2, dim=-1)
+        return self._add(x, gate, split_heads(query, self.heads), keys, values, sight)
+
+    def _add(self, x: Tensor, gate: Tensor, query: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
+        logits = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2)) + sight.bias
+        mixed = merge_heads(torch.matmul(functional.silu(logits) * (sight.visible / self.max_events), values))
         out: Tensor = x + self.out(self.dropout(self.mixed_norm(mixed) * gate))
         return out

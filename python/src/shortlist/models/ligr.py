@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shortlist.models.blocks import Dropout
+from shortlist.models.blocks import Dropout, Sight
 from shortlist.models.sasrec import Angles, SelfAttention
 
 
@@ -37,6 +37,17 @@ class LigrBlock(nn.Module):
 
     def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
         """[B,N,D] -> [B,N,D]; angles as in `SelfAttention`."""
-        x = x + self.attention_gate(x).sigmoid() * self.attention(x, angles)
+        return self._add(x, self.attention(x, angles))
+
+    def tell(self, x: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor]:
+        """As `SelfAttention.tell`."""
+        return self.attention.tell(x, angles)
+
+    def ask(self, x: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
+        """As `SelfAttention.ask`, through the whole block."""
+        return self._add(x, self.attention.ask(x, keys, values, sight))
+
+    def _add(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.attention_gate(x).sigmoid() * attended
         out: Tensor = x + self.feed_forward_gate(x).sigmoid() * self.feed_forward(x)
         return out

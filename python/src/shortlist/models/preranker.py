@@ -17,7 +17,7 @@ from shortlist.errors import ConfigError
 from shortlist.models.blocks import initialise
 from shortlist.models.embedding import ColumnEmbedding, Columns, log_rate
 from shortlist.models.masknet import ParallelMaskNet, PlainNet
-from shortlist.models.session import Session, recent_events
+from shortlist.models.session import Session, newest_events
 from shortlist.models.two_tower import TwoTower, TwoTowerConfig, logit_scale, state_at
 from shortlist.schema import TIME, Schema
 
@@ -101,6 +101,11 @@ class Preranker(nn.Module):
         self.temperature = nn.Parameter(torch.zeros(()))  # log of what multiplies logits in the in-batch loss; scores do not use it
         self.register_buffer("task_weights", torch.tensor(weights, dtype=torch.float32))
 
+    @property
+    def recent_events(self) -> int:
+        """R: how many event vectors `heads` reads."""
+        return 0 if self.session is None else self.config.recent_events
+
     def heads(self, state: Tensor, recent: Tensor, present: Tensor, user: Columns, context: Columns) -> Tensor:
         """State [...,D], newest event vectors [...,R,D] and whether each exists [...,R], columns [...] -> [...,T,K]."""
         features = [] if self.user is None else self.user.fields(user)
@@ -137,10 +142,17 @@ class Preranker(nn.Module):
 
 
 def query_vectors(two_tower: TwoTower, preranker: Preranker, history: Columns, length: Tensor, user: Columns, context: Columns) -> Tensor:
-    """The query encoder: history columns [B,N], length [B], user and context columns [B] -> [B,Q,K], head 0 the retrieval head."""
+    """A request's query: history columns [B,N], length [B], user and context columns [B] -> [B,Q,K], head 0 the retrieval head."""
     events = two_tower.events(history)
     state = state_at(two_tower.states_of(events, length, history.get(TIME)), length)  # [B,D]
-    retrieval = two_tower.query_vector(state, user, context)
-    recent, present = recent_events(events, length.unsqueeze(-1), preranker.config.recent_events)
-    heads = preranker.heads(state, recent.squeeze(1), present.squeeze(1), user, context)
-    return torch.cat((retrieval.unsqueeze(1), heads), dim=1)
+    recent = newest_events(events.new_zeros(len(events), preranker.recent_events, events.shape[-1]), events, length)
+    return query_heads(two_tower, preranker, state, recent, length, user, context)
+
+
+def query_heads(
+    two_tower: TwoTower, preranker: Preranker, state: Tensor, recent: Tensor, length: Tensor, user: Columns, context: Columns
+) -> Tensor:
+    """What is left of `query_vectors` once the history is read: its state [B,D], R newest event vectors [B,R,D] and length [B]."""
+    present = (torch.arange(recent.shape[1], device=recent.device) < length.unsqueeze(-1)).to(recent.dtype)
+    heads = preranker.heads(state, recent, present, user, context)
+    return torch.cat((two_tower.query_vector(state, user, context).unsqueeze(1), heads), dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shortlist.models.blocks import Dropout, FeedForward, Rotary, merge_heads, split_heads
+from shortlist.models.blocks import Dropout, FeedForward, Rotary, Sight, attend, merge_heads, split_heads
 
 Angles = tuple[Tensor, Tensor]
 
@@ -34,6 +34,19 @@ class SelfAttention(nn.Module):
         branch: Tensor = self.dropout(self.out(merge_heads(mixed)))
         return branch
 
+    def tell(self, x: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor]:
+        """What rows [B,N,D] let later ones see: keys and values [B,H,N,D/H]."""
+        told = functional.linear(self.norm(x), self.project.weight[x.shape[-1] :])
+        key, value = (split_heads(part, self.heads) for part in told.chunk(2, dim=-1))
+        return (key if angles is None else Rotary.rotate(key, angles)), value
+
+    def ask(self, x: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
+        """Rows [B,M,D] look at keys and values [B,H,S,D/H] -> [B,M,D]. What `forward` does, in eval, for any rows and keys."""
+        query = split_heads(functional.linear(self.norm(x), self.project.weight[: x.shape[-1]]), self.heads)
+        query = query if sight.angles is None else Rotary.rotate(query, sight.angles)
+        branch: Tensor = self.out(merge_heads(attend(query, keys, values, sight.bias)))
+        return branch
+
 
 class SasRecBlock(nn.Module):
     """x + attention, then x + feed-forward."""
@@ -45,6 +58,17 @@ class SasRecBlock(nn.Module):
 
     def forward(self, x: Tensor, angles: Angles | None, visible: Tensor | None = None) -> Tensor:
         """[B,N,D] -> [B,N,D]; as `SelfAttention`."""
-        x = x + self.attention(x, angles, visible)
+        return self._add(x, self.attention(x, angles, visible))
+
+    def tell(self, x: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor]:
+        """As `SelfAttention.tell`."""
+        return self.attention.tell(x, angles)
+
+    def ask(self, x: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
+        """As `SelfAttention.ask`, through the whole block."""
+        return self._add(x, self.attention.ask(x, keys, values, sight))
+
+    def _add(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + attended
         out: Tensor = x + self.feed_forward(x)
         return out

@@ -38,3 +38,15 @@ def recent_events(events: Tensor, position: Tensor, count: int) -> tuple[Tensor,
     present = (index >= 0).to(events.dtype)
     flat = index.clamp(min=0).flatten(1).unsqueeze(-1).expand(-1, -1, events.shape[-1])
     return events.gather(1, flat).view(*index.shape, -1), present
+
+
+def newest_events(past: Tensor, events: Tensor, length: Tensor) -> Tensor:
+    """The R newest of R `past` events [B,R,D], newest first, and `length` [B] new ones of [B,N,D]: [B,R,D], newest first.
+
+    An absent past event is 0, and so is then an absent event of the result.
+    """
+    count = past.shape[1]
+    age = torch.arange(count, device=events.device)
+    length = length.unsqueeze(-1)
+    index = torch.where(age < length, count + length - 1 - age, age - length)  # the new ones follow the past ones
+    return torch.cat((past, events), dim=1).gather(1, index.unsqueeze(-1).expand(-1, -1, events.shape[-1]))

@@ -53,8 +53,8 @@ def toy_models(schema: Schema, config: ToyModelConfig | None = None, log: Encode
     tower = TwoTowerConfig(
         width=config.width,
         retrieval_width=config.retrieval_width,
-        layers=1,
-        heads=1,
+        layers=config.layers,
+        heads=config.heads,
         encoder=config.encoder,
         time_bias=config.time_bias,
     )
