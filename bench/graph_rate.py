@@ -30,6 +30,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from report import ROOT, Section, machine, write_report
+from shortlist.export.backends import no_past
 from shortlist.export.graphs import FunnelModels, graph_modules, signatures
 from shortlist.export.int8 import quantise
 from shortlist.export.laws import random_columns, random_history
@@ -89,7 +90,7 @@ MORE = [
     ),
     *(Case(candidates=count) for count in (128, 256, 512)),
     *(Case(variant=variant) for variant in REJECTED),
-    *(Case(graph=name, activation="gelu") for name in ("history_encoder", "query_encoder", "preranker")),
+    *(Case(graph=name, activation="gelu") for name in ("history_encoder", "sequence_encoder", "query_encoder", "preranker")),
 ]
 
 
@@ -166,8 +167,9 @@ def subject(case: Case, schema: Schema) -> Subject:
     tower = TwoTowerConfig(width=64, retrieval_width=64)
     ranker = RankerConfig(width=case.width, heads=case.heads, layers=LAYERS, feed_forward_ratio=RATIO, activation=case.activation)
     models = FunnelModels(schema, tower.build(schema), PrerankerConfig().build(schema, tower), ranker.build(schema)).eval()
-    everything = inputs(case, models)
-    feed = {spec.name: everything[spec.name] for spec in signatures(models)[case.graph].inputs}
+    taken = {spec.name: spec.shape for spec in signatures(models)[case.graph].inputs}
+    everything = inputs(case, models) | no_past(taken, 1)
+    feed = {name: everything[name] for name in taken}
     with mock.patch("shortlist.models.amortized.attend", REJECTED.get(case.variant, attend)):
         data = export_graph(case.graph, models)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -199,10 +201,11 @@ def inputs(case: Case, models: FunnelModels) -> Tensors:
         **random_history(schema, 1, EVENTS, np.array([EVENTS]), rng),
         **random_columns("user", schema.user, (1,), rng),
         **random_columns("context", schema.context, (1,), rng),
-        **{name: normal(1, layers, heads, 0, head_width) for name in ("past_keys", "past_values")},
         "keys": normal(*cache),
         "values": normal(*cache),
         "ranker_token": normal(1, count, case.width),
+        "state": normal(1, models.two_tower.config.width),
+        "recent": normal(1, models.preranker.recent_events, models.two_tower.config.width),
         "query_vectors": normal(1, models.heads, width),
         "retrieval_vector": normal(1, count, width),
         "cross": rng.random((1, count, len(schema.cross)), dtype=np.float32),

@@ -185,11 +185,9 @@ def speed(arguments: argparse.Namespace) -> None:
             grow(ranker, TreeConfig())
         models = FunnelModels(schema, tower.build(schema), PrerankerConfig().build(schema, tower), ranker)
         graphs = OrtGraphs({name: export_graph(name, models) for name in ("history_encoder", "ranker")})
-        layers, heads, width = graphs.cache_shape
         request = random_columns("user", schema.user, (1,), rng) | random_columns("context", schema.context, (1,), rng)
         for events in arguments.events:
-            past = {name: np.zeros((1, layers, heads, 0, width), np.float32) for name in ("past_keys", "past_values")}
-            history = random_history(schema, 1, events, np.array([events]), rng) | past
+            history = random_history(schema, 1, events, np.array([events]), rng) | graphs.no_past("history_encoder", 1)
             cache = graphs.run("history_encoder", history)
             print(f"| {kind} | history_encoder | {events} | | {least(arguments.repeats, graphs, 'history_encoder', [history]):.2f} |")
             for count in arguments.candidates:

@@ -92,14 +92,14 @@ def typical(draft: Draft, graphs: Graphs, events: list[int], candidates: list[in
     """Random inputs of one request: speed depends on shapes alone."""
     schema, rng = draft.content.schema, np.random.default_rng(0)
     request = random_columns("user", schema.user, (1,), rng) | random_columns("context", schema.context, (1,), rng)
-    layers, heads, width = graphs.cache_shape
-    past = {name: np.zeros((1, layers, heads, 0, width), dtype=np.float32) for name in ("past_keys", "past_values")}
     yield "item_encoder", "M=1000", random_columns("item", schema.item, (1000,), rng)
     for count in events:
         history = random_history(schema, 1, count, np.array([count]), rng)
-        yield "query_encoder", f"N={count}", history | request
-        yield "history_encoder", f"N={count}", history | past
-        cache = graphs.run("history_encoder", history | past)
+        encoding = {name: history | graphs.no_past(name, 1) for name in ("sequence_encoder", "history_encoder")}
+        for name, inputs in encoding.items():
+            yield name, f"N={count}", inputs
+        yield "query_encoder", f"N={count}", history | request | graphs.run("sequence_encoder", encoding["sequence_encoder"])
+        cache = graphs.run("history_encoder", encoding["history_encoder"])
         for size in candidates:
             token = graphs.run("item_encoder", random_columns("item", schema.item, (size,), rng))["ranker_token"]
             scores = {
@@ -117,7 +117,7 @@ def fidelities(
         "\n| precision | graphs | requests | overlap@10 | NDCG@10 fp32 | NDCG@10 | loss | passes |\n|---|---|---:|---:|---:|---:|---:|---|"
     )
     for kind in ("int8", "fp16"):
-        sets = {name: (name,) for name in NAMES} | {"all of the default": DEFAULT[kind], "all four": NAMES}
+        sets = {name: (name,) for name in NAMES} | {"all of the default": DEFAULT[kind], "all": NAMES}
         for label, one in measure(
             draft, {label: {name: variants[kind][name] for name in names} for label, names in sets.items()}, maker, held_out, judged
         ).items():

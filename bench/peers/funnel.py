@@ -43,8 +43,7 @@ class PeerFunnel:
         self._columns = {column.name: column for column in (*schema.user, *schema.context)}
         self._counters = [(cross.segment, Rates(content.counters[cross.name])) for cross in schema.cross]
         self._sources = [self._source(source) for source in content.funnel.sources]
-        layers, heads, width = graphs.cache_shape
-        self._past = {name: np.zeros((1, layers, heads, 0, width), dtype=np.float32) for name in ("past_keys", "past_values")}
+        self._no_past = {name: graphs.no_past(name, 1) for name in ("sequence_encoder", "history_encoder")}
         numbers = catalog.inputs
         self._terms = [
             (term.weight, schema.tasks.index(term.task), term.exponent, numbers[term.item_column] if term.item_column else None)
@@ -61,7 +60,8 @@ class PeerFunnel:
         start = window_start(len(rows), self.content.schema.history_max_events, self.content.schema.history_step)
         kept = rows[start:]
         inputs = self._inputs(query, kept, start)
-        vectors = self.graphs.run("query_encoder", inputs)["query_vectors"]
+        read = self.graphs.run("sequence_encoder", inputs | self._no_past["sequence_encoder"])
+        vectors = self.graphs.run("query_encoder", inputs | read)["query_vectors"]
         merged = self._retrieve(query, rows, kept, vectors) if query.candidates is None else self._given(query)
         clock.stage("retrieval", len(merged))
         if len(merged):
@@ -83,7 +83,7 @@ class PeerFunnel:
 
     def _rank(self, inputs: Tensors, rows: Ints, cross: Floats, prerank: Floats) -> Floats:
         """Logits [M,T]."""
-        shared = inputs | self.graphs.run("history_encoder", inputs | self._past)
+        shared = inputs | self.graphs.run("history_encoder", inputs | self._no_past["history_encoder"])
         size, parts = self.content.funnel.chunk, []
         for begin in range(0, len(rows), size):
             chunk = slice(begin, begin + size)

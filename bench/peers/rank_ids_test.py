@@ -33,12 +33,10 @@ def test_scores_as_history_encoder_and_ranker_do(tmp_path: Path) -> None:
         got = ort_session(bundle.extra_graphs[NAME]).run(None, inputs | {CANDIDATES: rows})[0]
 
         graphs = OrtGraphs(bundle.graphs)
-        layers, heads, width = graphs.cache_shape
-        past = {name: np.zeros((batch, layers, heads, 0, width), np.float32) for name in ("past_keys", "past_values")}
         candidates = {
             "ranker_token": bundle.item_tokens[rows],
             "cross": np.zeros((batch, count, len(schema.cross)), np.float32),
             "prerank_score": np.zeros((batch, count), np.float32),
         }
-        want = graphs.run("ranker", inputs | graphs.run("history_encoder", inputs | past) | candidates)["logits"]
+        want = graphs.run("ranker", inputs | graphs.run("history_encoder", inputs | graphs.no_past("history_encoder", batch)) | candidates)["logits"]
         assert tensor_violation(got, want, Tolerance()) is None

@@ -17,7 +17,7 @@ from shortlist.export.compare import Tolerance, tensor_violation
 from shortlist.export.layout import current
 from shortlist.export.reader import read
 
-GRAPHS = {"item_encoder", "query_encoder", "index", "preranker", "history_encoder", "ranker"}
+GRAPHS = {"item_encoder", "sequence_encoder", "query_encoder", "index", "preranker", "history_encoder", "ranker"}
 Inputs = dict[str, Any]
 
 

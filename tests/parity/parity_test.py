@@ -164,7 +164,10 @@ def graph_calls(world: World, case: Case, want: dict[str, Any]) -> Iterator[tupl
     """Graph, inputs (of which it takes what it declares) and PyTorch's outputs, for every stage that the case ran."""
     funnel = world.funnel
     assembled = {name.removeprefix("in."): value for name, value in want.items() if name.startswith("in.")}
-    yield "query_encoder", assembled, {"query_vectors": want["query_vectors"]}
+    read = {"state": want["state"], "recent": want["recent"]}
+    kept = {name: want[f"sequence_{name}"] for name in ("keys", "values")}
+    yield "sequence_encoder", assembled | funnel.graphs.no_past("sequence_encoder", 1), read | kept
+    yield "query_encoder", assembled | read, {"query_vectors": want["query_vectors"]}
     items = len(funnel.item_vectors)
     index = {
         "query_vectors": want["query_vectors"],
@@ -182,9 +185,8 @@ def graph_calls(world: World, case: Case, want: dict[str, Any]) -> Iterator[tupl
         "cross": want["cross"][np.newaxis],
     }
     yield "preranker", preranker, {"score": want["prerank_score"][np.newaxis]}
-    layers, heads, width = funnel.graphs.cache_shape
-    past = {name: np.zeros((1, layers, heads, 0, width), np.float32) for name in ("past_keys", "past_values")}
-    yield "history_encoder", assembled | past, {"keys": want["keys"], "values": want["values"]}
+    no_past = funnel.graphs.no_past("history_encoder", 1)
+    yield "history_encoder", assembled | no_past, {"keys": want["keys"], "values": want["values"]}
     place = {row: position for position, row in enumerate(merged.tolist())}
     kept = np.array([place[row] for row in want["kept_rows"].tolist()])
     candidates = {

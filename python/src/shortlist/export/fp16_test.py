@@ -13,7 +13,7 @@ from shortlist.export.backends import OrtGraphs
 from shortlist.export.fp16 import half_nodes, halve
 from shortlist.export.laws import Laws
 
-GRAPHS = ("item_encoder", "query_encoder", "history_encoder", "ranker")
+GRAPHS = ("item_encoder", "sequence_encoder", "query_encoder", "history_encoder", "ranker")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,9 @@ def test_answers_are_near(tracked: reader.Bundle, halved: dict[str, bytes]) -> N
     laws = Laws(exact, tracked.content.schema, np.random.default_rng(0))
     inputs = {
         "item_encoder": laws.items,
-        "query_encoder": laws.history | laws.request,
-        "history_encoder": laws.history | laws.past(3),
+        "sequence_encoder": laws.history | laws.past("sequence_encoder"),
+        "query_encoder": laws.query,
+        "history_encoder": laws.history | laws.past("history_encoder"),
         "ranker": laws.ranker,
     }
     for name, feed in inputs.items():

@@ -14,14 +14,15 @@ from shortlist.export.int8 import NARROW, quantise, weight_products
 from shortlist.export.laws import Laws
 from shortlist.export.tables import Tensors
 
-GRAPHS = ("history_encoder", "ranker")
+GRAPHS = ("sequence_encoder", "history_encoder", "ranker")
 
 
 @pytest.fixture(scope="module")
 def feeds(tracked: reader.Bundle) -> dict[str, Tensors]:
     """Three requests in one batch for each graph."""
     laws = Laws(OrtGraphs(tracked.graphs), tracked.content.schema, np.random.default_rng(0))
-    return {"history_encoder": laws.history | laws.past(3), "ranker": laws.ranker}
+    encoding = {name: laws.history | laws.past(name) for name in ("sequence_encoder", "history_encoder")}
+    return encoding | {"ranker": laws.ranker}
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,9 @@ def test_scores_move_a_little_and_not_with_batch_mates(
 ) -> None:
     exact, small = OrtGraphs(tracked.graphs), OrtGraphs(tracked.graphs | quantised)
     together, true = small.run(name, feeds[name]), exact.run(name, feeds[name])
-    for output, values in together.items():
-        error = np.abs(values - true[output]).max() / true[output].std()
-        assert 0 < error < 0.2
+    errors = {output: np.abs(values - true[output]).max() / true[output].std() for output, values in together.items()}
+    assert max(errors.values()) < 0.2
+    assert all(error > 0 for output, error in errors.items() if output != "recent")  # embedded events: no product is in them
     for request in range(3):
         alone = small.run(name, {key: value[request : request + 1] for key, value in feeds[name].items()})
         for output, values in alone.items():

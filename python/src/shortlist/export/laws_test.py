@@ -27,7 +27,10 @@ class Sabotaged:
     """A backend that changes what one graph answers."""
 
     def __init__(self, graphs: Graphs, graph: str, change: Callable[[Mapping[str, Array], Tensors], Tensors]) -> None:
-        self.graphs, self.graph, self.change, self.cache_shape = graphs, graph, change, graphs.cache_shape
+        self.graphs, self.graph, self.change = graphs, graph, change
+
+    def no_past(self, name: str, batch: int) -> Tensors:
+        return self.graphs.no_past(name, batch)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         outputs = self.graphs.run(name, inputs)
@@ -47,13 +50,19 @@ def minus_batch_mean(inputs: Mapping[str, Array], outputs: Tensors) -> Tensors:
 
 def plus_padding(inputs: Mapping[str, Array], outputs: Tensors) -> Tensors:
     """Adds something of the last event, padding or not."""
-    last = np.asarray(inputs["keys"] if "keys" in inputs else inputs["history_action"], dtype=np.float32)
-    leak = last[..., -1, 0].mean(axis=(1, 2)) if last.ndim == 5 else last[:, -1]
+    held = next(name for name in ("keys", "recent", "history_action") if name in inputs)
+    last = np.asarray(inputs[held], dtype=np.float32)
+    leak = {5: lambda: last[..., -1, 0].mean(axis=(1, 2)), 3: lambda: last[:, -1, 0], 2: lambda: last[:, -1]}[last.ndim]()
     return {name: value + leak.reshape(-1, *[1] * (value.ndim - 1)) for name, value in outputs.items()}
 
 
 def plus_past_length(inputs: Mapping[str, Array], outputs: Tensors) -> Tensors:
     return {name: value + np.float32(0.01 * inputs["past_keys"].shape[3]) for name, value in outputs.items()}
+
+
+def newest_first(inputs: Mapping[str, Array], outputs: Tensors) -> Tensors:
+    """The newest events the other way round: wrong for whoever goes on from them."""
+    return outputs | {"recent": np.ascontiguousarray(outputs["recent"][:, ::-1])}
 
 
 def reversed_rows(inputs: Mapping[str, Array], outputs: Tensors) -> Tensors:
@@ -76,6 +85,10 @@ def unmasked(inputs: Mapping[str, Array], outputs: Tensors) -> Tensors:
         ("preranker", by_position, "chunking"),
         ("query_encoder", minus_batch_mean, "batch mates"),
         ("query_encoder", plus_padding, "padding"),
+        ("sequence_encoder", minus_batch_mean, "batch mates"),
+        ("sequence_encoder", plus_padding, "padding"),
+        ("sequence_encoder", plus_past_length, "append"),
+        ("sequence_encoder", newest_first, "append"),
         ("history_encoder", plus_past_length, "append"),
         ("item_encoder", minus_batch_mean, "chunking"),
         ("index", reversed_rows, "exact search"),

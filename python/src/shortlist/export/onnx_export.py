@@ -7,12 +7,15 @@ in every run.
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from onnx import ModelProto, TensorProto, checker, helper
+from onnxscript import ir
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
 from shortlist.errors import ExportError
 from shortlist.export.graphs import NOT_ALLOWED, ExtraGraph, FunnelModels, Graph, Signature, Spec, graph_modules, signatures
@@ -82,7 +85,14 @@ def _export(name: str, module: Graph, signature: Signature) -> ModelProto:
         raise ExportError(f"graph {name} cannot be exported", why=str(error), fix="use operations that ONNX can express") from error
     if program is None:
         raise ExportError(f"graph {name} cannot be exported", why="the exporter returned nothing")
+    fold_constants(program.model, should_fold=_selects_weights, output_size_limit=sys.maxsize)
+    remove_unused_nodes(program.model)
     return program.model_proto
+
+
+def _selects_weights(node: ir.Node) -> bool | None:
+    """Parts of a weight are weights of their own: the runtime packs them at load, and int8 finds them. None: the library decides."""
+    return node.op_type in ("Slice", "Concat", "Transpose") or None
 
 
 @contextmanager

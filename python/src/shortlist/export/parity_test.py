@@ -27,6 +27,10 @@ def test_the_tracked_toy_verifies(tracked: reader.Bundle) -> None:
     [
         "in.user_age",
         "in.history_id",
+        "state",
+        "recent",
+        "sequence_keys",
+        "sequence_values",
         "query_vectors",
         "source.two_tower.rows",
         "source.cooccurrence.scores",

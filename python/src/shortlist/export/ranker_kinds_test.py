@@ -36,7 +36,9 @@ class Mixed:
     def __init__(self, models: FunnelModels, exported: tuple[str, ...]) -> None:
         self.torch_graphs = TorchGraphs(models)
         self.sessions = {name: InferenceSession(export_graph(name, models), providers=["CPUExecutionProvider"]) for name in exported}
-        self.cache_shape = self.torch_graphs.cache_shape
+
+    def no_past(self, name: str, batch: int) -> Tensors:
+        return self.torch_graphs.no_past(name, batch)
 
     def run(self, name: str, inputs: Mapping[str, Array]) -> Tensors:
         if name not in self.sessions:

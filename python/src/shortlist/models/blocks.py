@@ -60,8 +60,8 @@ class Sight(NamedTuple):
     """How the M rows that ask see S keys. All of it broadcasts to the attention's axes."""
 
     angles: tuple[Tensor, Tensor] | None  # of the rows' positions, [...,1,M,D/H / 2]; None without rotary positions
-    bias: Tensor  # what is added to the logits, [...,1,M,S]; softmax attention hides keys by it
-    visible: Tensor  # 1 where a row may look, else 0, [...,1,M,S]
+    bias: Tensor  # what is added to the logits, [...,1,M,S]; softmax attention hides later keys by it
+    visible: Tensor | None  # 1 where a row may look, else 0, [...,1,M,S]: for attention whose weights a bias cannot make 0
 
 
 class Dropout(nn.Module):

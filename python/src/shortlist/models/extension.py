@@ -66,9 +66,9 @@ class Extension(nn.Module):
     def _sight(self, place: Tensor, count: int) -> Sight:
         """Of rows at positions [1 or B,M] on the first `count` positions."""
         seen = torch.arange(count, device=place.device)
-        earlier = (seen <= place.unsqueeze(-1)).unsqueeze(1)  # [1 or B,1,M,S]
-        visible = earlier.to(torch.float32)
+        later = (seen > place.unsqueeze(-1)).to(torch.float32).unsqueeze(1)  # [1 or B,1,M,S]
         if self.encoder.bias is not None:
-            return Sight(None, self.encoder.bias.between(place, seen).unsqueeze(1), visible)
+            return Sight(None, self.encoder.bias.between(place, seen).unsqueeze(1), 1.0 - later)
+        assert self.encoder.rotary is not None
         cos, sin = self.encoder.rotary.angles(place)
-        return Sight((cos.unsqueeze(1), sin.unsqueeze(1)), torch.where(earlier, 0.0, MASKED), visible)
+        return Sight((cos.unsqueeze(1), sin.unsqueeze(1)), later * MASKED, None)

@@ -76,18 +76,22 @@ class HstuBlock(nn.Module):
 
     def tell(self, x: Tensor, angles: None) -> tuple[Tensor, Tensor]:
         """What rows [B,N,D] let later ones see: keys and values [B,H,N,D/H]."""
-        _, value, _, key = self.project.weight.chunk(4)
-        told = functional.silu(functional.linear(self.norm(x), torch.cat((key, value)))).chunk(2, dim=-1)
-        key, value = (split_heads(part, self.heads) for part in told)
-        return key, value
+        value, key = self._projected(x, 1, 3)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
 
     def ask(self, x: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
         """Rows [B,M,D] look at keys and values [B,H,S,D/H] -> [B,M,D]. What `forward` does, for any rows and keys."""
-        gate, _, query, _ = self.project.weight.chunk(4)
-        gate, query = functional.silu(functional.linear(self.norm(x), torch.cat((gate, query)))).chunk(2, dim=-1)
+        gate, query = self._projected(x, 0, 2)
         return self._add(x, gate, split_heads(query, self.heads), keys, values, sight)
 
+    def _projected(self, x: Tensor, *parts: int) -> tuple[Tensor, ...]:
+        """Some of the four parts of the projection: gate, value, query and key, each [B,N,D]."""
+        width = x.shape[-1]
+        weight = torch.cat([self.project.weight[part * width : (part + 1) * width] for part in parts])
+        return functional.silu(functional.linear(self.norm(x), weight)).chunk(len(parts), dim=-1)
+
     def _add(self, x: Tensor, gate: Tensor, query: Tensor, keys: Tensor, values: Tensor, sight: Sight) -> Tensor:
+        assert sight.visible is not None
         logits = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2)) + sight.bias
         mixed = merge_heads(torch.matmul(functional.silu(logits) * (sight.visible / self.max_events), values))
         out: Tensor = x + self.out(self.dropout(self.mixed_norm(mixed) * gate))

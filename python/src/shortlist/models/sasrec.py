@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shortlist.models.blocks import Dropout, FeedForward, Rotary, Sight, attend, merge_heads, split_heads
+from shortlist.models.blocks import Dropout, FeedForward, Rotary, Sight, merge_heads, split_heads
 
 Angles = tuple[Tensor, Tensor]
 
@@ -44,7 +44,8 @@ class SelfAttention(nn.Module):
         """Rows [B,M,D] look at keys and values [B,H,S,D/H] -> [B,M,D]. What `forward` does, in eval, for any rows and keys."""
         query = split_heads(functional.linear(self.norm(x), self.project.weight[: x.shape[-1]]), self.heads)
         query = query if sight.angles is None else Rotary.rotate(query, sight.angles)
-        branch: Tensor = self.out(merge_heads(attend(query, keys, values, sight.bias)))
+        mixed = functional.scaled_dot_product_attention(query, keys, values, attn_mask=sight.bias)
+        branch: Tensor = self.out(merge_heads(mixed))
         return branch
 
 
