@@ -4,7 +4,7 @@ Examples:
     python bench/make_bundle.py --models .tmp/bench
     python bench/make_bundle.py --models .tmp/bench --ranker bst     another ranker at the same sizes, named bench-bst
     python bench/make_bundle.py --models .tmp/bench --history 1000   longer histories, named bench-1000
-    python bench/make_bundle.py --models .tmp/bench --rank-ids       with one graph from ids to scores beside the six, named bench-ids
+    python bench/make_bundle.py --models .tmp/bench --rank-ids       with one graph from ids to scores beside the seven, named bench-ids
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def main() -> None:
     step("2/5  training: two-tower, preranker, ranker, beside the baselines (full ranking, held-out days)")
     shortlist("train", "marketplace-demo", "--data", WORK / "data", "--out", WORK / "runs")
 
-    step("3/5  release: six ONNX graphs and tables, proved against PyTorch, published with one rename")
+    step("3/5  release: seven ONNX graphs and tables, proved against PyTorch, published with one rename")
     shortlist("export", WORK / "runs/marketplace", "--models", WORK / "models")
 
     step("4/5  service: shortlistd loads the release, replays its golden requests, and serves")

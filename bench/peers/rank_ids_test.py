@@ -38,5 +38,7 @@ def test_scores_as_history_encoder_and_ranker_do(tmp_path: Path) -> None:
             "cross": np.zeros((batch, count, len(schema.cross)), np.float32),
             "prerank_score": np.zeros((batch, count), np.float32),
         }
-        want = graphs.run("ranker", inputs | graphs.run("history_encoder", inputs | graphs.no_past("history_encoder", batch)) | candidates)["logits"]
+        want = graphs.run("ranker", inputs | graphs.run("history_encoder", inputs | graphs.no_past("history_encoder", batch)) | candidates)[
+            "logits"
+        ]
         assert tensor_violation(got, want, Tolerance()) is None

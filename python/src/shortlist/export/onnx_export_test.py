@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 
 from shortlist.errors import ExportError
 from shortlist.export import laws, onnx_export, reader, writer
-from shortlist.export.backends import OrtGraphs, TorchGraphs, ort_session
+from shortlist.export.backends import OrtGraphs, TorchGraphs
 from shortlist.export.manifest import GRAPHS
+from shortlist.export.tables import Tensors
 from shortlist.models.encoder import Kind
 from shortlist.models.hstu import LEAST_SECONDS
+from shortlist.models.preranker import PrerankerConfig
 from shortlist.schema import Column, Op, Schema
 from shortlist.testing.contracts import assert_independent
 from shortlist.testing.toy import ToyModelConfig, toy_models
+
+READS = "sequence_encoder"
 
 
 def test_bytes_are_stable(draft: writer.Draft, tracked: reader.Bundle) -> None:
@@ -83,7 +88,7 @@ def test_the_smallest_schema_exports() -> None:
     ("encoder", "time_bias"), [("sasrec", False), ("ligr", False), ("hstu", False), ("hstu", True), ("gru4rec", False)]
 )
 def test_every_encoder_of_the_two_tower_exports(encoder: Kind, time_bias: bool) -> None:
-    """PyTorch and ONNX Runtime agree for one and for several requests, with and without padding."""
+    """PyTorch and ONNX Runtime agree for one and for several requests, with and without padding, and with a past where it is kept."""
     columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abcdefghi"), in_history=True),)
     schema = Schema(
         item_id="string",
@@ -96,15 +101,52 @@ def test_every_encoder_of_the_two_tower_exports(encoder: Kind, time_bias: bool) 
         event_times=time_bias,
     )
     models = toy_models(schema, ToyModelConfig(encoder=encoder, time_bias=time_bias))
-    session = ort_session(onnx_export.export_graph("query_encoder", models))
+    graphs, exported = TorchGraphs(models), OrtGraphs({READS: onnx_export.export_graph(READS, models)})
     rng = np.random.default_rng(0)
     for batch, count in ((1, 1), (3, 20), (2, 9)):
-        inputs = laws.random_history(schema, batch, count, rng.integers(0, count + 1, batch), rng)
-        expected = TorchGraphs(models).run("query_encoder", inputs)["query_vectors"]
-        np.testing.assert_allclose(session.run(None, inputs)[0], expected, rtol=1e-4, atol=1e-5)
+        inputs = laws.random_history(schema, batch, count, rng.integers(0, count + 1, batch), rng) | graphs.no_past(READS, batch)
+        expected = assert_equal(graphs, exported, inputs)
         if time_bias and count > 1:
             since = {**inputs, "history_time": inputs["history_time"] * 1000}
-            assert np.abs(session.run(None, since)[0] - expected).max() > 1e-3, "elapsed time does not matter to the graph"
+            moved = np.abs(exported.run(READS, since)["state"] - expected["state"])
+            assert moved.max() > 1e-3, "elapsed time does not matter to the graph"
+        if models.two_tower.config.cache_shape[0]:
+            new = laws.random_history(schema, batch, 5, rng.integers(1, 6, batch), rng)
+            assert_equal(graphs, exported, new | {f"past_{name}": value for name, value in expected.items()})
+
+
+def assert_equal(graphs: TorchGraphs, exported: OrtGraphs, inputs: Tensors) -> Tensors:
+    """What both read of a history."""
+    expected, got = graphs.run(READS, inputs), exported.run(READS, inputs)
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    return expected
+
+
+def test_a_funnel_without_a_session_keeps_no_newest_events() -> None:
+    columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abcdefghi"), in_history=True),)
+    schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",))
+    models = toy_models(schema)
+    preranker = PrerankerConfig(ablate=("session",)).build(schema, models.two_tower.config)
+    models = replace(models, preranker=preranker)
+    torch_graphs = TorchGraphs(models)
+    exported = OrtGraphs({name: onnx_export.export_graph(name, models) for name in (READS, "query_encoder")})
+    rng = np.random.default_rng(0)
+    history = laws.random_history(schema, 2, 6, np.array([6, 2]), rng)
+    expected = assert_equal(torch_graphs, exported, history | torch_graphs.no_past(READS, 2))
+    assert expected["recent"].shape == (2, 0, 8)
+    request = history | expected
+    np.testing.assert_allclose(
+        *(graphs.run("query_encoder", request)["query_vectors"] for graphs in (exported, torch_graphs)), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_parts_of_weights_are_weights(draft: writer.Draft) -> None:
+    """The projection of an attention is applied in parts, each a constant that the runtime packs and int8 quantises."""
+    graph = onnx.load_from_string(draft.graphs[READS]).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    assert not [node.name for node in graph.node if node.op_type in ("Slice", "Transpose", "Concat") and set(node.input) <= weights]
+    assert weights <= {name for node in graph.node for name in node.input}  # and no whole one stays behind
 
 
 def test_time_buckets_have_the_same_edges_in_the_graph() -> None:
@@ -113,19 +155,19 @@ def test_time_buckets_have_the_same_edges_in_the_graph() -> None:
     schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",), event_times=True)
     models = toy_models(schema, ToyModelConfig(encoder="hstu", time_bias=True))
     apart = np.unique(np.concatenate([np.array(LEAST_SECONDS) + shift for shift in (-1, 0, 1)]).clip(0))
+    graphs, exported = TorchGraphs(models), OrtGraphs({READS: onnx_export.export_graph(READS, models)})
     inputs = {
+        **graphs.no_past(READS, len(apart)),
         "history_id": np.ones((len(apart), 2), np.int64),
         "history_action": np.ones((len(apart), 2), np.int64),
         "history_time": np.stack((np.full(len(apart), 1_700_000_000), 1_700_000_000 + apart), axis=1),
         "history_length": np.full(len(apart), 2),
     }
-    session = ort_session(onnx_export.export_graph("query_encoder", models))
-    expected = TorchGraphs(models).run("query_encoder", inputs)["query_vectors"]
-    np.testing.assert_allclose(session.run(None, inputs)[0], expected, rtol=1e-4, atol=1e-5)
+    assert_equal(graphs, exported, inputs)
 
 
 def test_a_time_bias_without_event_times_is_refused() -> None:
     columns = (Column(name="id", op=Op.ITEM_ROW, vocabulary=tuple("abc"), in_history=True),)
     schema = Schema(item_id="string", user=(), context=(), item=columns, actions=("view",), tasks=("click",))
     with pytest.raises(ExportError, match="no times were given"):
-        onnx_export.export_graph("query_encoder", toy_models(schema, ToyModelConfig(encoder="hstu", time_bias=True)))
+        onnx_export.export_graph(READS, toy_models(schema, ToyModelConfig(encoder="hstu", time_bias=True)))

@@ -29,9 +29,7 @@ from shortlist.gen.shortlist.v1 import ranking_pb2 as wire
 FP32 = "fp32"
 # The graphs that may be reduced, and are by default. item_encoder runs when the catalog changes, never per request: in int8 it would spend
 # accuracy of every item for nothing. preranker is a dot product, index decides exactly.
-REDUCIBLE = {
-    kind: ("sequence_encoder", "query_encoder", "history_encoder", "ranker", "item_encoder") for kind in ("int8", "fp16")
-}
+REDUCIBLE = {kind: ("sequence_encoder", "query_encoder", "history_encoder", "ranker", "item_encoder") for kind in ("int8", "fp16")}
 DEFAULT = {"int8": REDUCIBLE["int8"][:-1], "fp16": REDUCIBLE["fp16"]}
 TOLERANCES = {
     "int8": Tolerance(

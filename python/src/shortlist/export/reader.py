@@ -34,7 +34,7 @@ class Bundle:
     manifest: pb.Manifest
     content: Content
     graphs: dict[str, bytes]
-    extra_graphs: dict[str, bytes]  # those beside the six
+    extra_graphs: dict[str, bytes]  # those beside the seven
     item_vectors: Floats  # [I,K]
     item_tokens: Floats  # [I,D]
     golden: list[wire.RecommendRequest]

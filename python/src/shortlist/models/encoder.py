@@ -52,13 +52,12 @@ class EncoderConfig:
                 f"time_bias with encoder {self.encoder}", why="only HSTU looks at times", fix="use encoder=hstu, or no time_bias"
             )
 
-
     @property
     def cache_shape(self) -> tuple[int, int, int]:
         """L, H and D/H of the keys and values that `shortlist.models.extension` keeps of a history. L is 0 where nothing can be kept:
         the encoder looks both ways, counts positions from the newest event, needs the past's times, or has a state and no keys."""
-        kept = self.encoder in ("sasrec", "ligr") and self.positions == "rotary" or self.encoder == "hstu" and not self.time_bias
-        return self.layers if kept else 0, self.heads, self.width // self.heads
+        extendable = not self.time_bias if self.encoder == "hstu" else self.encoder in ("sasrec", "ligr") and self.positions == "rotary"
+        return self.layers if extendable else 0, self.heads, self.width // self.heads
 
 
 class Encoder(nn.Module):

@@ -6,11 +6,18 @@ learned first ones do, and are no part of what is kept. Only the newest state le
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from shortlist.models.blocks import MASKED, Sight
 from shortlist.models.encoder import Encoder
+from shortlist.models.hstu import HstuBlock
+from shortlist.models.ligr import LigrBlock
+from shortlist.models.sasrec import SasRecBlock
+
+Block = SasRecBlock | LigrBlock | HstuBlock
 
 
 class Extension(nn.Module):
@@ -32,7 +39,7 @@ class Extension(nn.Module):
     def _start(self) -> tuple[Tensor, Tensor, Tensor]:
         place, x = torch.zeros(1, 1, dtype=torch.int64), self.encoder.start.view(1, 1, -1)
         sight, keys, values = self._sight(place, 1), [], []
-        for block in self.encoder.blocks:
+        for block in self._blocks():
             key, value = block.tell(x, sight.angles)
             x = block.ask(x, key, value, sight)
             keys.append(key[0])
@@ -48,20 +55,24 @@ class Extension(nn.Module):
         newest = self._sight((past + length).unsqueeze(-1), 1 + past + count)
         # Padding is never seen by a valid event; its own keys and values are set to 0 so that outputs are defined.
         valid = (order < length.unsqueeze(-1)).to(events.dtype)[:, None, :, None]
-        x, new_keys, new_values = events, [], []
-        for layer, block in enumerate(self.encoder.blocks):
+        x, blocks, new_keys, new_values = events, self._blocks(), [], []
+        for layer, block in enumerate(blocks):
             key, value = (told * valid for told in block.tell(x, every.angles))
             keys = torch.cat((self.first_keys[layer].expand(batch, -1, -1, -1), past_keys[:, layer], key), dim=2)
             values = torch.cat((self.first_values[layer].expand(batch, -1, -1, -1), past_values[:, layer], value), dim=2)
             new_keys.append(key)
             new_values.append(value)
-            if layer + 1 < len(self.encoder.blocks):
+            if layer + 1 < len(blocks):
                 x = block.ask(x, keys, values, every)
         row = (length - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, x.shape[-1])
-        state = self.encoder.norm(block.ask(x.gather(1, row), keys, values, newest)).squeeze(1)
+        state = self.encoder.norm(blocks[-1].ask(x.gather(1, row), keys, values, newest)).squeeze(1)
         state = torch.where(length.unsqueeze(-1) > 0, state, self.first_state)
-        kept = (torch.cat((past, torch.stack(new, dim=1)), dim=3) for past, new in ((past_keys, new_keys), (past_values, new_values)))
-        return state, *kept
+        keys = torch.cat((past_keys, torch.stack(new_keys, dim=1)), dim=3)
+        values = torch.cat((past_values, torch.stack(new_values, dim=1)), dim=3)
+        return state, keys, values
+
+    def _blocks(self) -> list[Block]:
+        return cast(list[Block], list(self.encoder.blocks))
 
     def _sight(self, place: Tensor, count: int) -> Sight:
         """Of rows at positions [1 or B,M] on the first `count` positions."""

@@ -74,8 +74,8 @@ class HstuBlock(nn.Module):
         query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
         return self._add(x, gate, query, key, value, Sight(None, bias.unsqueeze(1), earlier))
 
-    def tell(self, x: Tensor, angles: None) -> tuple[Tensor, Tensor]:
-        """What rows [B,N,D] let later ones see: keys and values [B,H,N,D/H]."""
+    def tell(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """What rows [B,N,D] let later ones see: keys and values [B,H,N,D/H]. There are no angles to turn by."""
         value, key = self._projected(x, 1, 3)
         return split_heads(key, self.heads), split_heads(value, self.heads)
 

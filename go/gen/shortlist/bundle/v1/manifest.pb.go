@@ -267,7 +267,7 @@ func (IndexKind) EnumDescriptor() ([]byte, []int) {
 
 type Manifest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1. A reader refuses a version that it does not know.
+	// 2. A reader refuses a version that it does not know.
 	FormatVersion uint32 `protobuf:"varint,1,opt,name=format_version,json=formatVersion,proto3" json:"format_version,omitempty"`
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// <UTC time as YYYYMMDDTHHMMSSZ>-<first 12 hex digits of digest>; equals the directory's name. Sorts by age.
@@ -288,7 +288,7 @@ type Manifest struct {
 	Lineage      *Lineage       `protobuf:"bytes,16,opt,name=lineage,proto3" json:"lineage,omitempty"`
 	Metrics      []*Metric      `protobuf:"bytes,17,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	Gates        []*Gate        `protobuf:"bytes,18,rep,name=gates,proto3" json:"gates,omitempty"`
-	// Graphs beside the six, for callers of the Open Inference Protocol; the funnel runs none of them.
+	// Graphs beside the seven, for callers of the Open Inference Protocol; the funnel runs none of them.
 	ExtraGraphs   []*Graph `protobuf:"bytes,19,rep,name=extra_graphs,json=extraGraphs,proto3" json:"extra_graphs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -845,7 +845,7 @@ func (x *TensorSpec) GetShape() []string {
 
 type Graph struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // item_encoder, query_encoder, index, preranker, history_encoder, ranker
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // item_encoder, sequence_encoder, query_encoder, index, preranker, history_encoder, ranker
 	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Inputs        []*TensorSpec          `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	Outputs       []*TensorSpec          `protobuf:"bytes,4,rep,name=outputs,proto3" json:"outputs,omitempty"`
