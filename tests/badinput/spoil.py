@@ -144,6 +144,7 @@ SPOILERS = [
     Spoiler("missing-manifest", lambda directory, _: None, ("manifest.json",)),
     Spoiler("wrong-digest", field("digest", "0" * 64), ("digest",)),
     Spoiler("manifest-from-the-future", field("format_version", 999), ("format_version", "version")),
+    Spoiler("manifest-of-an-earlier-format", field("format_version", 1), ("format_version", "version")),
     Spoiler("manifest-is-no-json", text("{"), ("manifest.json",)),
     Spoiler("manifest-is-empty", text(""), ("manifest.json",)),
     Spoiler("id-of-another-release", lambda directory, manifest: None, ("release_id",)),
