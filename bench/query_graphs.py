@@ -4,8 +4,8 @@
     taskset -c 0 python bench/query_graphs.py --encoder hstu --heads 2
 
 Medians of CPU milliseconds of one thread, the variants in turn; weights are untrained, since speed depends on shapes alone. "whole" is one
-graph that reads the history and encodes the query; "cold" is both graphs without a past, "appended" both for one new event (of an encoder that
-cannot be extended: for the whole history), "kept" the query's graph alone.
+graph that reads the history and encodes the query; "cold" is both graphs without a past, "appended" both for one new event (of an encoder
+that cannot be extended: for the whole history), "kept" the query's graph alone.
 """
 
 from __future__ import annotations

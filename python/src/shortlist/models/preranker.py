@@ -145,7 +145,7 @@ def query_vectors(two_tower: TwoTower, preranker: Preranker, history: Columns, l
     """A request's query: history columns [B,N], length [B], user and context columns [B] -> [B,Q,K], head 0 the retrieval head."""
     events = two_tower.events(history)
     state = state_at(two_tower.states_of(events, length, history.get(TIME)), length)  # [B,D]
-    recent = newest_events(events.new_zeros(len(events), preranker.recent_events, events.shape[-1]), events, length)
+    recent = newest_events(events.new_zeros(events.shape[0], preranker.recent_events, events.shape[2]), events, length)
     return query_heads(two_tower, preranker, state, recent, length, user, context)
 
 
