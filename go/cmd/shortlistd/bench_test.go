@@ -128,18 +128,21 @@ type rawRun struct {
 	outputs  [][]runtime.Tensor
 }
 
-func (r *rawRun) add(b *testing.B, session runtime.Session, named map[string]runtime.Tensor, output runtime.Tensor, more ...runtime.Tensor) {
-	inputs := make([]runtime.Tensor, len(session.Inputs()))
-	for i, spec := range session.Inputs() {
-		tensor, ok := named[spec.Name]
-		if !ok {
-			b.Fatalf("no tensor for input %s", spec.Name)
+func (r *rawRun) add(b *testing.B, session runtime.Session, inputs, outputs map[string]runtime.Tensor) {
+	pick := func(specs []runtime.TensorSpec, from map[string]runtime.Tensor) []runtime.Tensor {
+		tensors := make([]runtime.Tensor, len(specs))
+		for i, spec := range specs {
+			tensor, ok := from[spec.Name]
+			if !ok {
+				b.Fatalf("no tensor %s", spec.Name)
+			}
+			tensors[i] = tensor
 		}
-		inputs[i] = tensor
+		return tensors
 	}
 	r.sessions = append(r.sessions, session)
-	r.inputs = append(r.inputs, inputs)
-	r.outputs = append(r.outputs, append([]runtime.Tensor{output}, more...))
+	r.inputs = append(r.inputs, pick(session.Inputs(), inputs))
+	r.outputs = append(r.outputs, pick(session.Outputs(), outputs))
 }
 
 func (r *rawRun) run(b *testing.B) {
@@ -179,15 +182,24 @@ func newRawRun(b *testing.B, s *repository.Snapshot, q *rank.Query) *rawRun {
 		return runtime.Floats(make([]float32, runtime.Elements(shape)), shape...)
 	}
 	run := &rawRun{}
+	past := func(e repository.EncodingDims) {
+		named["past_keys"], named["past_values"] = floats(1, e.L, e.H, 0, e.X), floats(1, e.L, e.H, 0, e.X)
+	}
+	keys := func(e repository.EncodingDims) runtime.Tensor { return floats(1, e.L, e.H, n, e.X) }
+	past(d.Sequence)
+	named["past_recent"] = floats(1, d.Sequence.R, d.Sequence.W)
+	named["state"], named["recent"] = floats(1, d.Sequence.W), floats(1, d.Sequence.R, d.Sequence.W)
+	run.add(b, s.SequenceEncoder, named, map[string]runtime.Tensor{
+		"state": named["state"], "recent": named["recent"], "keys": keys(d.Sequence), "values": keys(d.Sequence)})
 	query := floats(1, d.Q, d.K)
-	run.add(b, s.QueryEncoder, named, query)
+	run.add(b, s.QueryEncoder, named, map[string]runtime.Tensor{"query_vectors": query})
 	vectors, cross, prerank := floats(1, m, d.K), floats(1, m, d.C), floats(1, m)
 	kernel.Gather(vectors.F32, s.RetrievalVectors, rows, int(d.K))
-	run.add(b, s.Preranker, map[string]runtime.Tensor{"query_vectors": query, "retrieval_vector": vectors, "cross": cross}, prerank)
-	named["past_keys"], named["past_values"] = floats(1, d.L, d.H, 0, d.X), floats(1, d.L, d.H, 0, d.X)
-	keys, values := floats(1, d.L, d.H, n, d.X), floats(1, d.L, d.H, n, d.X)
-	run.add(b, s.HistoryEncoder, named, keys, values)
-	named["keys"], named["values"] = keys, values
+	run.add(b, s.Preranker, map[string]runtime.Tensor{"query_vectors": query, "retrieval_vector": vectors, "cross": cross},
+		map[string]runtime.Tensor{"score": prerank})
+	past(d.History)
+	named["keys"], named["values"] = keys(d.History), keys(d.History)
+	run.add(b, s.HistoryEncoder, named, named)
 	chunk := int64(s.Bundle.Manifest.GetFunnel().GetChunk())
 	for from := int64(0); from < m; from += chunk {
 		size := min(chunk, m-from)
@@ -195,7 +207,7 @@ func newRawRun(b *testing.B, s *repository.Snapshot, q *rank.Query) *rawRun {
 		kernel.Gather(tokens.F32, s.RankerTokens, rows[from:from+size], int(d.D))
 		named["ranker_token"], named["cross"] = tokens, runtime.Floats(cross.F32[from*d.C:(from+size)*d.C], 1, size, d.C)
 		named["prerank_score"] = runtime.Floats(prerank.F32[from:from+size], 1, size)
-		run.add(b, s.Ranker, named, floats(1, size, d.T))
+		run.add(b, s.Ranker, named, map[string]runtime.Tensor{"logits": floats(1, size, d.T)})
 	}
 	return run
 }

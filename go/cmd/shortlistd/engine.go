@@ -92,7 +92,7 @@ func (e *engine) tune(ctx context.Context, s *repository.Snapshot, logger *slog.
 		return fmt.Sprintf("%.1f + %.3f n", l.Fixed.Seconds()*1e6, l.Each.Seconds()*1e6)
 	}
 	logger.Info("release tuned", "release", s.ID, "workers", e.pool.Workers(), "chunk", t.Chunk, "chunk_micros", t.ChunkTime.Microseconds(),
-		"query_micros", micros(t.Query), "history_micros", micros(t.History), "prerank_micros", micros(t.Prerank), "rank_micros", micros(t.Rank))
+		"sequence_micros", micros(t.Sequence), "history_micros", micros(t.History), "query_micros", t.Query.Microseconds(), "prerank_micros", micros(t.Prerank), "rank_micros", micros(t.Rank))
 	return nil
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
-	"github.com/shortlist-serving/shortlist/go/internal/stage/ranking"
 	"github.com/shortlist-serving/shortlist/go/internal/telemetry"
 )
 
@@ -96,14 +95,17 @@ func TestKeptHistoriesKeepTheOrder(t *testing.T) {
 			}
 		}
 	}
-	if s := w.histories.Stats(); s.Hits < 400 || s.Extensions == 0 || s.Misses == 0 || s.Bytes == 0 {
-		t.Errorf("a way was not taken: %+v", s)
+	s := w.histories.Stats()
+	for encoder, n := range s.Of {
+		if n.Hits < 400 || n.Extensions == 0 || n.Misses == 0 || s.Bytes == 0 {
+			t.Errorf("%s: a way was not taken: %+v", kvcache.Encoder(encoder), s)
+		}
 	}
 }
 
 // BenchmarkHistories ranks 100 candidates after a full window of events, by turns without and with the
-// history kept, and encodes that history whole and as what one or two new events add. Times are CPU time of
-// the process. SHORTLIST_BENCH_MODELS names a models/<name> folder.
+// history kept, and encodes that history, for retrieval and for the ranker, whole and as what one or two new events add.
+// Times are CPU time of the process. SHORTLIST_BENCH_MODELS names a models/<name> folder.
 func BenchmarkHistories(b *testing.B) {
 	models := os.Getenv("SHORTLIST_BENCH_MODELS")
 	if models == "" {
@@ -129,38 +131,44 @@ func BenchmarkHistories(b *testing.B) {
 		}
 		report(b, map[string]time.Duration{"whole": whole, "kept": kept})
 	})
-	b.Run(fmt.Sprintf("encode/events=%d", n), func(b *testing.B) {
-		plan, err := stage.NewPlan(w.snapshot)
-		if err != nil {
+	plan, err := stage.NewPlan(w.snapshot)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, encoder := range map[string]*stage.HistoryEncoder{"sequence": &plan.SequenceEncoder, "history": &plan.HistoryEncoder} {
+		b.Run(fmt.Sprintf("encode-%s/events=%d", name, n), func(b *testing.B) { w.encode(b, plan, encoder, n) })
+	}
+}
+
+// encode measures one encoder.
+func (w *twoFunnels) encode(b *testing.B, plan *stage.Plan, encoder *stage.HistoryEncoder, n int) {
+	var inputs [3]*feature.History // without the last two events, without the last, whole
+	for i := range inputs {
+		var err error
+		if inputs[i], err = plan.Encoder.History(*w.query(1, n-2+i, 1).History, 0); err != nil {
 			b.Fatal(err)
 		}
-		var inputs [3]*feature.History // without the last two events, without the last, whole
-		for i := range inputs {
-			if inputs[i], err = plan.Encoder.History(*w.query(1, n-2+i, 1).History, 0); err != nil {
-				b.Fatal(err)
-			}
+	}
+	encode := func(cache *kvcache.Cache, h *feature.History) time.Duration {
+		start := cpuTime(b)
+		call := encoder.Start(b.Context(), &stage.Request{Query: &rank.Query{}, Plan: plan, Pool: w.pool, Histories: cache, History: h})
+		if _, err := call.Wait(b.Context()); err != nil {
+			b.Fatal(err)
 		}
-		encode := func(cache *kvcache.Cache, h *feature.History) time.Duration {
-			start := cpuTime(b)
-			call := ranking.Encode(b.Context(), &stage.Request{Query: &rank.Query{}, Plan: plan, Pool: w.pool, Histories: cache, History: h})
-			if _, err := call.Wait(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			call.Leave()
-			return cpuTime(b) - start
-		}
-		var whole, one, two time.Duration
-		for b.Loop() {
-			cache := kvcache.New(kvcache.Options{MaxBytes: 64 << 20})
-			encode(cache, inputs[1])
-			one += encode(cache, inputs[2])
-			cache = kvcache.New(kvcache.Options{MaxBytes: 64 << 20})
-			encode(cache, inputs[0])
-			two += encode(cache, inputs[2])
-			whole += encode(kvcache.New(kvcache.Options{MaxBytes: 64 << 20}), inputs[2])
-		}
-		report(b, map[string]time.Duration{"whole": whole, "one-new": one, "two-new": two})
-	})
+		call.Leave()
+		return cpuTime(b) - start
+	}
+	var whole, one, two time.Duration
+	for b.Loop() {
+		cache := kvcache.New(kvcache.Options{MaxBytes: 64 << 20})
+		encode(cache, inputs[1])
+		one += encode(cache, inputs[2])
+		cache = kvcache.New(kvcache.Options{MaxBytes: 64 << 20})
+		encode(cache, inputs[0])
+		two += encode(cache, inputs[2])
+		whole += encode(kvcache.New(kvcache.Options{MaxBytes: 64 << 20}), inputs[2])
+	}
+	report(b, map[string]time.Duration{"whole": whole, "one-new": one, "two-new": two})
 }
 
 // report shows each time in ms, and as a share of "whole".

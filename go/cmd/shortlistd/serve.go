@@ -157,8 +157,8 @@ func watchTuning(registry prometheus.Registerer, e *engine) error {
 	}{
 		{"shortlist_chunk_candidates", "Candidates of one run of the ranker.", func(t *funnel.Tuning) float64 { return float64(t.Chunk) }},
 		{"shortlist_chunk_seconds", "Time of such a run with the longest history.", func(t *funnel.Tuning) float64 { return t.ChunkTime.Seconds() }},
-		{"shortlist_history_candidates", "Cost of encoding the longest history, in ranked candidates.", func(t *funnel.Tuning) float64 {
-			return float64(t.History.Of(t.Events)) / float64(t.Rank.Each)
+		{"shortlist_history_candidates", "Cost of encoding the longest history for retrieval and for the ranker, in ranked candidates.", func(t *funnel.Tuning) float64 {
+			return float64(t.Sequence.Of(t.Events)+t.History.Of(t.Events)) / float64(t.Rank.Each)
 		}},
 	} {
 		read := func() float64 {

@@ -30,7 +30,7 @@ const rest = "rest"
 
 // callSteps are the regions of a Rank call that every release has, in the order of the call.
 var callSteps = []string{
-	"decode", "assemble", bundle.HistoryEncoder, bundle.QueryEncoder, stage.RegionGather, rank.StagePreranking, bundle.Preranker,
+	"decode", "assemble", bundle.SequenceEncoder, bundle.HistoryEncoder, bundle.QueryEncoder, stage.RegionGather, rank.StagePreranking, bundle.Preranker,
 	rank.StageRanking, bundle.Ranker, rank.StageBlending, "respond", "encode",
 }
 

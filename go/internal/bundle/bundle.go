@@ -15,22 +15,23 @@ import (
 
 // The graphs of a bundle.
 const (
-	ItemEncoder    = "item_encoder"
-	QueryEncoder   = "query_encoder"
-	Index          = "index"
-	Preranker      = "preranker"
-	HistoryEncoder = "history_encoder"
-	Ranker         = "ranker"
+	ItemEncoder     = "item_encoder"
+	SequenceEncoder = "sequence_encoder" // of histories, for retrieval
+	QueryEncoder    = "query_encoder"
+	Index           = "index"
+	Preranker       = "preranker"
+	HistoryEncoder  = "history_encoder" // of histories, for the ranker
+	Ranker          = "ranker"
 )
 
-// GraphNames lists the six graphs that every bundle holds.
-var GraphNames = []string{ItemEncoder, QueryEncoder, Index, Preranker, HistoryEncoder, Ranker}
+// GraphNames lists the seven graphs that every bundle holds.
+var GraphNames = []string{ItemEncoder, SequenceEncoder, QueryEncoder, Index, Preranker, HistoryEncoder, Ranker}
 
 // SegmentLastItem is the segment of a counter that is keyed by the catalog row of the newest event.
 const SegmentLastItem = "history.last_item"
 
 // FormatVersion is the only manifest version that this reader knows.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // The files whose paths are fixed by the contract and not named in the manifest's messages.
 const (

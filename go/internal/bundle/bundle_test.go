@@ -51,17 +51,17 @@ func TestRefusesFaultyReleases(t *testing.T) {
 		want []string
 	}{
 		"missing graph":        {func(_ manifest, f files) { delete(f, "graphs/ranker.onnx") }, []string{"manifest.json: files", "graphs/ranker.onnx"}},
-		"graph not described":  {func(m manifest, _ files) { m.Graphs = m.Graphs[:5] }, []string{`graph "ranker" is missing`}},
+		"graph not described":  {func(m manifest, _ files) { m.Graphs = m.Graphs[:6] }, []string{`graph "ranker" is missing`}},
 		"graph named twice":    {func(m manifest, _ files) { m.Graphs[0].Name = "ranker" }, []string{`"ranker"`, "twice", `"item_encoder" is missing`}},
 		"graph input missing":  {func(m manifest, _ files) { m.Graphs[0].Inputs = m.Graphs[0].Inputs[1:] }, []string{`graph "item_encoder" has inputs`, "item_id"}},
-		"graph output renamed": {func(m manifest, _ files) { m.Graphs[5].Outputs[0].Name = "x" }, []string{`graph "ranker" has outputs [x]`, "logits"}},
+		"graph output renamed": {func(m manifest, _ files) { m.Graphs[6].Outputs[0].Name = "x" }, []string{`graph "ranker" has outputs [x]`, "logits"}},
 		"extra graph of a taken name": {func(m manifest, _ files) {
 			m.ExtraGraphs = []*bundlev1.Graph{{Name: "ranker", Path: "graphs/ranker.onnx"}}
 		}, []string{`extra_graphs`, `"ranker"`, "taken"}},
 		"extra graph without a file": {func(m manifest, _ files) {
 			m.ExtraGraphs = []*bundlev1.Graph{{Name: "other", Path: "graphs/other.onnx"}}
 		}, []string{`graph "other" names "graphs/other.onnx"`}},
-		"times not taken":       {func(m manifest, _ files) { m.Schema.EventTimes = true }, []string{`graph "query_encoder" has inputs`, "history_time"}},
+		"times not taken":       {func(m manifest, _ files) { m.Schema.EventTimes = true }, []string{`graph "sequence_encoder" has inputs`, "history_time"}},
 		"string tensor":         {func(m manifest, _ files) { m.Graphs[0].Inputs[0].Dtype = bundlev1.DType_STRING }, []string{"STRING"}},
 		"duplicate column":      {func(m manifest, _ files) { m.Schema.User[1].Name = "gender" }, []string{"schema", "two user columns"}},
 		"unknown op":            {func(m manifest, _ files) { m.Schema.User[0].Op = 99 }, []string{`user column "gender"`, "op 99"}},
@@ -137,13 +137,17 @@ func TestRefusesDamagedCopies(t *testing.T) {
 		"extra":        {func(f files) { f["graphs/other.onnx"] = nil }, []string{"graphs/other.onnx: listed"}},
 		"no manifest":  {func(f files) { delete(f, "manifest.json") }, []string{"manifest.json: present"}},
 		"not JSON":     {func(f files) { f["manifest.json"] = []byte("{") }, []string{"manifest.json: json"}},
-		"from the future": {func(f files) { f["manifest.json"] = []byte(`{"format_version": 2, "novelty": true}`) },
-			[]string{"format_version", "from the future", "version is 2", "reads 1", "upgrade the server"}},
+		"from the future": {func(f files) { f["manifest.json"] = []byte(`{"format_version": 3, "novelty": true}`) },
+			[]string{"format_version", "from the future", "version is 3", "reads 2", "upgrade the server"}},
 		"from the future, camel": {func(f files) { f["manifest.json"] = []byte(`{"formatVersion": 3}`) }, []string{"from the future"}},
-		"no version":             {func(f files) { f["manifest.json"] = []byte(`{}`) }, []string{"format_version", "version is 0"}},
-		"unknown field":          {func(f files) { text(f, `"name"`, `"nom"`) }, []string{"manifest.json: fields", `"nom"`}},
-		"other digest":           {func(f files) { text(f, `"digest":"`, `"digest":"0`); text(f, `"digest": "`, `"digest": "0`) }, []string{"manifest.json: digest"}},
-		"other id":               {func(f files) { text(f, `20260102T030405Z`, `20260102T030406Z`) }, []string{"release_id", "20260102T030406Z"}},
+		"from the past": {func(f files) {
+			text(f, `"format_version":2`, `"format_version":1`)
+			text(f, `"format_version": 2`, `"format_version": 1`)
+		}, []string{"version is 1", "reads 2", "export the release again"}},
+		"no version":    {func(f files) { f["manifest.json"] = []byte(`{}`) }, []string{"format_version", "version is 0"}},
+		"unknown field": {func(f files) { text(f, `"name"`, `"nom"`) }, []string{"manifest.json: fields", `"nom"`}},
+		"other digest":  {func(f files) { text(f, `"digest":"`, `"digest":"0`); text(f, `"digest": "`, `"digest": "0`) }, []string{"manifest.json: digest"}},
+		"other id":      {func(f files) { text(f, `20260102T030405Z`, `20260102T030406Z`) }, []string{"release_id", "20260102T030406Z"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

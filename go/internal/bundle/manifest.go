@@ -175,8 +175,11 @@ func GraphInputs(graph string, s *bundlev1.Schema) []string {
 	switch graph {
 	case ItemEncoder:
 		columns("item", s.GetItem(), nil)
-	case QueryEncoder:
+	case SequenceEncoder:
 		history()
+		names = append(names, "past_keys", "past_values", "past_recent")
+	case QueryEncoder:
+		names = []string{"state", "recent", "history_length"}
 		request()
 	case Index:
 		names = []string{"query_vectors", "item_vectors", "allowed", "k"}
@@ -194,12 +197,13 @@ func GraphInputs(graph string, s *bundlev1.Schema) []string {
 }
 
 var graphOutputs = map[string][]string{
-	ItemEncoder:    {"retrieval_vector", "ranker_token"},
-	QueryEncoder:   {"query_vectors"},
-	Index:          {"rows", "scores"},
-	Preranker:      {"score"},
-	HistoryEncoder: {"keys", "values"},
-	Ranker:         {"logits"},
+	ItemEncoder:     {"retrieval_vector", "ranker_token"},
+	SequenceEncoder: {"state", "recent", "keys", "values"},
+	QueryEncoder:    {"query_vectors"},
+	Index:           {"rows", "scores"},
+	Preranker:       {"score"},
+	HistoryEncoder:  {"keys", "values"},
+	Ranker:          {"logits"},
 }
 
 // GraphOutputs are the outputs that the contract asks of a graph, in order.

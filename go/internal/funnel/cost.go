@@ -14,7 +14,8 @@ const (
 // work is what a request costs on a rung: the only estimate that admission uses.
 type work struct {
 	candidates int64 // that reach the preranker
-	history    int64 // events
+	sequence   int64 // events to encode for the query vector
+	history    int64 // events to encode for the ranker
 	retrieve   bool  // the candidates have to be found
 	mode       rank.Mode
 }
@@ -26,6 +27,9 @@ func (w work) cost(rung rank.Rung, p *prices) int64 {
 	}
 	if w.retrieve {
 		cost += w.candidates / retrievalShare
+	}
+	if w.retrieve || rung < rank.RungRetrievalOrder {
+		cost += w.sequence
 	}
 	if rung >= rank.RungRetrievalOrder || w.mode == rank.Retrieve {
 		return cost
@@ -68,6 +72,7 @@ func (f *Funnel) expected(q *rank.Query) work {
 	}
 	if q.History != nil {
 		w.history = int64(q.History.Items.Len())
+		w.sequence = w.history
 	}
 	return w
 }

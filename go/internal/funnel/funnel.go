@@ -14,7 +14,6 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/stage"
-	"github.com/shortlist-serving/shortlist/go/internal/stage/ranking"
 )
 
 // Releases pins releases; *repository.Repository is one.
@@ -94,10 +93,8 @@ func (f *Funnel) run(ctx context.Context, release *Release, q *rank.Query, tap s
 		return nil, nil, err
 	}
 	defer release.plan.Put(w.Scratch)
-	if q.Mode != rank.Retrieve && w.planned < rank.RungPrerankerOrder {
-		w.encoding = ranking.Encode(ctx, w.Request) // needs no candidate, so it runs beside the next two stages
-		defer w.encoding.Leave()
-	}
+	w.encodeHistory(ctx) // for retrieval and for the ranker, beside each other and beside what waits for neither
+	defer w.leaveHistory()
 	switch {
 	case w.planned >= rank.RungCached || !w.retrieve(ctx): // sources in parallel, filter, merge
 		w.fallback(ctx) // the last answer, or the popular list

@@ -85,10 +85,11 @@ func TestDeadlines(t *testing.T) {
 		rung   rank.Rung
 		reason string
 	}{
-		"in the ranker":          {bundle.Ranker, rank.RungPrerankerOrder, "deadline"},
-		"in the history encoder": {bundle.HistoryEncoder, rank.RungPrerankerOrder, "deadline"},
-		"in the preranker":       {bundle.Preranker, rank.RungRetrievalOrder, "deadline"},
-		"in the index":           {bundle.Index, rank.RungRetrievalOrder, "deadline"},
+		"in the ranker":           {bundle.Ranker, rank.RungPrerankerOrder, "deadline"},
+		"in the history encoder":  {bundle.HistoryEncoder, rank.RungPrerankerOrder, "deadline"},
+		"in the sequence encoder": {bundle.SequenceEncoder, rank.RungRetrievalOrder, "deadline"},
+		"in the preranker":        {bundle.Preranker, rank.RungRetrievalOrder, "deadline"},
+		"in the index":            {bundle.Index, rank.RungRetrievalOrder, "deadline"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,12 +128,14 @@ func TestAPassedDeadlineIsAnError(t *testing.T) {
 
 func TestACallerWhoLeavesGetsNoAnswer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ranktest.Options{})
-	w.runtime.Inject(bundle.Ranker, fake.Fault{Delay: time.Minute})
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(20*time.Millisecond, cancel)
-	if _, err := w.Answer(ctx, query()); !errors.Is(err, context.Canceled) {
-		t.Errorf("error: %v", err)
+	for _, graph := range []string{bundle.SequenceEncoder, bundle.HistoryEncoder, bundle.Ranker} {
+		w := newWorld(t, ranktest.Options{})
+		w.runtime.Inject(graph, fake.Fault{Delay: time.Minute})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		if _, err := w.Answer(ctx, query()); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error: %v", graph, err)
+		}
 	}
 }
 

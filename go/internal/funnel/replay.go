@@ -140,7 +140,9 @@ func (c *comparison) compare(prefix string, golden *bundle.Tensors, seen *record
 	for _, name := range slices.Concat(plan.Encoder.HistoryNames(), []string{"history_length"}, plan.Encoder.ColumnNames()) {
 		c.strictly(func() { c.tensor("in."+name, wanted, seen) })
 	}
-	c.tensor("query_vectors", wanted, seen)
+	for _, name := range []string{"state", "recent", "sequence_keys", "sequence_values", "query_vectors"} {
+		c.tensor(name, wanted, seen)
+	}
 	var sources []string
 	for _, source := range plan.Funnel.GetSources() {
 		rows, scores := "source."+source.GetName()+".rows", "source."+source.GetName()+".scores"

@@ -31,9 +31,10 @@ func TestForcedRungs(t *testing.T) {
 	full := w.answer(forced(query(), rank.RungFull))
 	for rung, test := range map[rank.Rung]struct{ stages, graphs []string }{
 		rank.RungFewerCandidates: {[]string{"retrieval", "preranking", "ranking", "blending"},
-			[]string{bundle.QueryEncoder, bundle.Index, bundle.Preranker, bundle.HistoryEncoder, bundle.Ranker}},
-		rank.RungPrerankerOrder: {[]string{"retrieval", "preranking"}, []string{bundle.QueryEncoder, bundle.Index, bundle.Preranker}},
-		rank.RungRetrievalOrder: {[]string{"retrieval"}, []string{bundle.QueryEncoder, bundle.Index}},
+			[]string{bundle.SequenceEncoder, bundle.QueryEncoder, bundle.Index, bundle.Preranker, bundle.HistoryEncoder, bundle.Ranker}},
+		rank.RungPrerankerOrder: {[]string{"retrieval", "preranking"},
+			[]string{bundle.SequenceEncoder, bundle.QueryEncoder, bundle.Index, bundle.Preranker}},
+		rank.RungRetrievalOrder: {[]string{"retrieval"}, []string{bundle.SequenceEncoder, bundle.QueryEncoder, bundle.Index}},
 		rank.RungCached:         {nil, nil},
 		rank.RungPopular:        {[]string{"retrieval"}, nil},
 	} {

@@ -2,6 +2,7 @@ package funnel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -20,8 +21,9 @@ type Tuning struct {
 	Chunk     int           // candidates of one run of the ranker
 	ChunkTime time.Duration // of such a run, with the longest history
 	Events    int           // of the longest history
-	Query     Linear        // n events
-	History   Linear        // n events
+	Sequence  Linear        // n events, for retrieval
+	History   Linear        // n events, for the ranker
+	Query     time.Duration // with any history
 	Prerank   Linear        // n candidates
 	Rank      Linear        // n candidates, with the longest history
 }
@@ -64,7 +66,10 @@ func (p *Replayer) Tune(ctx context.Context, s *repository.Snapshot) (*Tuning, e
 	for _, stage := range []struct {
 		pace *stage.Pace
 		cost Linear
-	}{{&plan.QueryPace, t.Query}, {&plan.HistoryPace, t.History}, {&plan.PrerankPace, t.Prerank}, {&plan.RankPace, t.Rank}} {
+	}{
+		{&plan.SequenceEncoder.Pace, t.Sequence}, {&plan.HistoryEncoder.Pace, t.History}, {&plan.QueryPace, Linear{Each: t.Query}},
+		{&plan.PrerankPace, t.Prerank}, {&plan.RankPace, t.Rank},
+	} {
 		stage.pace.Set(stage.cost.Fixed, stage.cost.Each)
 	}
 	return t, nil
@@ -73,22 +78,22 @@ func (p *Replayer) Tune(ctx context.Context, s *repository.Snapshot) (*Tuning, e
 // tuneEvents measures what grows with the history.
 func (p *Replayer) tuneEvents(ctx context.Context, release *Release, t *Tuning) error {
 	sizes := [2]int{max(t.Events/4, 1), t.Events}
-	var query, history [2]time.Duration
+	var sequence, history [2]time.Duration
 	for i, events := range sizes {
 		w, err := p.funnel.assemble(ctx, release, sample(release.plan, events, 1), nil)
 		if err != nil {
 			return err
 		}
-		query[i], err = fastest(func() error { return retrieval.EncodeQuery(ctx, w.Request) })
+		sequence[i], err = fastest(func() error { return w.encodeForQuery(ctx) })
 		if err == nil {
-			history[i], err = fastest(func() error { return encodeHistory(ctx, w) })
+			history[i], err = fastest(func() error { return w.encodeForRanker(ctx) })
 		}
 		release.plan.Put(w.Scratch)
 		if err != nil {
 			return err
 		}
 	}
-	t.Query, t.History = linear(sizes, query), linear(sizes, history)
+	t.Sequence, t.History = linear(sizes, sequence), linear(sizes, history)
 	return nil
 }
 
@@ -106,10 +111,10 @@ func (p *Replayer) tuneCandidates(ctx context.Context, release *Release, t *Tuni
 		return err
 	}
 	defer plan.Put(w.Scratch)
-	if err := retrieval.EncodeQuery(ctx, w.Request); err != nil {
+	if err := errors.Join(w.encodeForQuery(ctx), w.encodeForRanker(ctx)); err != nil {
 		return err
 	}
-	if err := encodeHistory(ctx, w); err != nil {
+	if t.Query, err = fastest(func() error { return retrieval.EncodeQuery(ctx, w.Request) }); err != nil {
 		return err
 	}
 	rows, ends := w.Rows, [2]int{sizes[0], sizes[len(sizes)-1]}
@@ -142,7 +147,14 @@ func (p *Replayer) tuneCandidates(ctx context.Context, release *Release, t *Tuni
 	return nil
 }
 
-func encodeHistory(ctx context.Context, w *walk) (err error) {
+func (w *walk) encodeForQuery(ctx context.Context) (err error) {
+	call := retrieval.Encode(ctx, w.Request)
+	defer call.Leave()
+	w.Sequence, err = call.Wait(ctx)
+	return err
+}
+
+func (w *walk) encodeForRanker(ctx context.Context) (err error) {
 	call := ranking.Encode(ctx, w.Request)
 	defer call.Leave()
 	w.Encoding, err = call.Wait(ctx)

@@ -49,7 +49,7 @@ func TestTune(t *testing.T) {
 			t.Errorf("configured %d: the plan has chunks of %d, the tuning of %d", configured, plan.Chunk(), tuning.Chunk)
 		}
 		for name, pace := range map[string]*stage.Pace{
-			"query": &plan.QueryPace, "history": &plan.HistoryPace, "prerank": &plan.PrerankPace, "rank": &plan.RankPace,
+			"sequence": &plan.SequenceEncoder.Pace, "history": &plan.HistoryEncoder.Pace, "query": &plan.QueryPace, "prerank": &plan.PrerankPace, "rank": &plan.RankPace,
 		} {
 			if pace.For(1_000_000) < time.Microsecond {
 				t.Errorf("the pace of %s is not known", name)

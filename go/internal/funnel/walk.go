@@ -31,8 +31,9 @@ type walk struct {
 	cache      *cache
 	asked      *rank.Query // as it came: the key of kept answers
 	predicates []retrieval.Predicate
-	encoding   *kvcache.Call // nil in Retrieve
-	queryErr   error         // why there is no query vector
+	sequence   kvcache.Call // the history for the query vector; zero where none is wanted
+	encoding   kvcache.Call // the history for the ranker; zero where that does not run
+	queryErr   error        // why there is no query vector
 	reports    []rank.StageReport
 	scores     []float32 // by which the answer is ordered; nil: as retrieved
 	debug      *debugRecord
@@ -70,10 +71,30 @@ var details = map[string]string{
 	stage.ReasonStageFailed: "the stage failed; the server's log says why",
 }
 
+// encodeHistory starts the encodings that the planned rung comes to use; leaveHistory must follow.
+func (w *walk) encodeHistory(ctx context.Context) {
+	if w.wantsQuery() {
+		w.sequence = retrieval.Encode(ctx, w.Request)
+	}
+	if w.Query.Mode != rank.Retrieve && w.planned < rank.RungPrerankerOrder {
+		w.encoding = ranking.Encode(ctx, w.Request)
+	}
+}
+
+func (w *walk) leaveHistory() {
+	w.sequence.Leave()
+	w.encoding.Leave()
+}
+
+// wantsQuery says whether the planned rung uses the query vector: to retrieve, or to prerank what was given.
+func (w *walk) wantsQuery() bool {
+	return w.planned < rank.RungRetrievalOrder || w.planned < rank.RungCached && w.Query.Candidates == nil
+}
+
 // retrieve encodes the query and, unless candidates were given, asks the sources.
 func (w *walk) retrieve(ctx context.Context) bool {
 	if w.Query.Candidates != nil {
-		if w.planned < rank.RungRetrievalOrder {
+		if w.wantsQuery() {
 			w.encodeQuery(ctx)
 		}
 		return true
@@ -93,7 +114,10 @@ func (w *walk) retrieve(ctx context.Context) bool {
 
 // encodeQuery keeps its error for the stages that need the vector: the other sources can do without.
 func (w *walk) encodeQuery(ctx context.Context) {
-	if w.queryErr = w.budget.Start(ctx, "query encoding", 0); w.queryErr == nil {
+	if w.queryErr = w.budget.Start(ctx, "query encoding", 0); w.queryErr != nil {
+		return
+	}
+	if w.Sequence, w.queryErr = w.sequence.Wait(ctx); w.queryErr == nil {
 		w.queryErr = retrieval.EncodeQuery(ctx, w.Request)
 	}
 }
@@ -242,9 +266,7 @@ func (w *walk) respond(ctx context.Context) *rank.Result {
 // spent is what the request cost on the rung that was planned, from what is known of it now.
 func (w *walk) spent() int64 {
 	done := work{candidates: int64(len(w.Rows)), retrieve: w.Query.Candidates == nil, mode: w.Query.Mode}
-	if w.encoding != nil {
-		done.history = int64(w.encoding.Encoded()) // what was kept costs nothing
-	}
+	done.sequence, done.history = int64(w.sequence.Encoded()), int64(w.encoding.Encoded()) // what was kept costs nothing
 	if w.planned == rank.RungFewerCandidates {
 		done.candidates *= fewerShare
 	}

@@ -13,53 +13,85 @@ import (
 // with another user's encoding, so the hash is a cryptographic one.
 type digest [sha256.Size]byte
 
-// events hashes a history event by event, so that the digests of its beginnings come on the way to that of
-// the whole. Each event is the values of all columns; their number and widths are fixed by the release, so
-// different histories are different bytes.
-type events struct {
-	columns []runtime.Tensor
-	widths  []int // values of an event, by column
-	at      int   // events hashed so far
-	hash    hash.Hash
-	buffer  []byte // one event
+// eventHash hashes a history event by event, so that the digests of its beginnings come on the way to that of
+// the whole, and remembers those. Each event is the values of all columns; their number and widths are fixed by
+// the release, so different histories are different bytes.
+type eventHash struct {
+	hash   hash.Hash // nil before the first digest
+	at     int       // events hashed so far
+	buffer []byte    // events on their way into the hash
+	known  []prefix
 }
 
-func newEvents(columns []runtime.Tensor, n int) *events {
-	e := &events{columns: columns, widths: make([]int, len(columns)), hash: sha256.New()}
-	for i := range columns {
-		e.widths[i] = columns[i].Len() / max(n, 1)
+// prefix is the digest of the first n events.
+type prefix struct {
+	n      int
+	digest digest
+}
+
+const (
+	hashBlock = 2048 // bytes that go into the hash at once, about
+	prefixes  = 4    // that are asked for: the line, the whole, and the past of each encoder
+)
+
+// digest is that of the first n events.
+func (h *History) digest(n int) digest {
+	e := &h.hash
+	for i := range e.known {
+		if e.known[i].n == n {
+			return e.known[i].digest
+		}
 	}
-	return e
+	switch {
+	case e.hash == nil:
+		e.hash, e.buffer, e.known = sha256.New(), make([]byte, 0, hashBlock+512), make([]prefix, 0, prefixes)
+	case n < e.at: // the pasts of two encoders differ, and this is the shorter
+		e.hash.Reset()
+		e.at = 0
+	}
+	for ; e.at < n; e.at++ {
+		for i := range h.Columns {
+			e.add(&h.Columns[i])
+		}
+		if len(e.buffer) >= hashBlock {
+			e.flush()
+		}
+	}
+	e.flush()
+	e.known = append(e.known, prefix{n: n})
+	last := &e.known[len(e.known)-1]
+	e.hash.Sum(last.digest[:0])
+	return last.digest
 }
 
-// digest is that of the first n events; n must not be less than in the call before.
-func (e *events) digest(n int) digest {
-	for ; e.at < n; e.at++ {
-		e.buffer = e.buffer[:0]
-		for i, w := range e.widths {
-			from, to := e.at*w, (e.at+1)*w
-			switch column := &e.columns[i]; column.DType {
-			case runtime.Float32:
-				for _, x := range column.F32[from:to] {
-					e.buffer = binary.LittleEndian.AppendUint32(e.buffer, math.Float32bits(x))
-				}
-			case runtime.Int64:
-				for _, x := range column.I64[from:to] {
-					e.buffer = binary.LittleEndian.AppendUint64(e.buffer, uint64(x))
-				}
-			case runtime.Bool:
-				for _, x := range column.Bool[from:to] {
-					if x {
-						e.buffer = append(e.buffer, 1)
-					} else {
-						e.buffer = append(e.buffer, 0)
-					}
-				}
+func (e *eventHash) flush() {
+	_, _ = e.hash.Write(e.buffer) // never fails
+	e.buffer = e.buffer[:0]
+}
+
+// add takes the next event's values of a column.
+func (e *eventHash) add(column *runtime.Tensor) {
+	width := 1
+	if len(column.Shape) == 3 {
+		width = int(column.Shape[2])
+	}
+	from, to := e.at*width, (e.at+1)*width
+	switch column.DType {
+	case runtime.Float32:
+		for _, x := range column.F32[from:to] {
+			e.buffer = binary.LittleEndian.AppendUint32(e.buffer, math.Float32bits(x))
+		}
+	case runtime.Int64:
+		for _, x := range column.I64[from:to] {
+			e.buffer = binary.LittleEndian.AppendUint64(e.buffer, uint64(x))
+		}
+	case runtime.Bool:
+		for _, x := range column.Bool[from:to] {
+			if x {
+				e.buffer = append(e.buffer, 1)
+			} else {
+				e.buffer = append(e.buffer, 0)
 			}
 		}
-		_, _ = e.hash.Write(e.buffer) // never fails
 	}
-	var d digest
-	e.hash.Sum(d[:0])
-	return d
 }

@@ -11,6 +11,7 @@ import (
 // flightKey names work that requests share. Priorities do not mix: a critical request never waits for work
 // that is queued as a batch one's.
 type flightKey struct {
+	encoder  Encoder
 	release  string
 	events   digest
 	priority rank.Priority
@@ -18,6 +19,7 @@ type flightKey struct {
 
 // flight is one history being encoded, for all requests that want it.
 type flight struct {
+	key      flightKey
 	done     chan struct{}
 	encoding *Encoding // encoding and err are written before done is closed
 	err      error
@@ -26,11 +28,11 @@ type flight struct {
 	waiting  int // requests that have not left; guarded by Cache.mu
 }
 
-// Call is the share of one request in an encoding; it belongs to one goroutine.
+// Call is the share of one request in an encoding; it belongs to one goroutine. The zero Call has no share.
 type Call struct {
 	encoding *Encoding // set when it was kept
-	leave    func()    // nil when there is no flight, or it was left
-	flight   *flight
+	flight   *flight   // nil when there is none
+	cache    *Cache    // of the flight; nil when it was left
 }
 
 // Wait returns the encoding, or why there is none: the fault of encoding it, or of ctx.
@@ -57,35 +59,35 @@ func (c *Call) Encoded() int {
 // Leave says that the request wants nothing of the flight any more; work that nobody wants is canceled.
 // Encodings that Wait returned stay valid. Leaving twice does nothing.
 func (c *Call) Leave() {
-	if c.leave != nil {
-		c.leave()
-		c.leave = nil
+	if c.cache != nil {
+		c.cache.left(c.flight)
+		c.cache = nil
 	}
 }
 
 // join takes part in the flight of key, a history of so many events, or starts it.
-func (c *Cache) join(ctx context.Context, key flightKey, place line, events int, past *Encoding, encode Encode) *Call {
+func (c *Cache) join(ctx context.Context, key flightKey, place line, events int, past *Encoding, encode Encode) Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := c.flights[key]
+	f, counts := c.flights[key], &c.counts[key.encoder]
 	switch {
 	case f != nil:
 		f.waiting++
-		c.shared.Add(1)
+		counts.shared.Add(1)
 	default:
 		if kept := c.find(place); kept != nil && kept.digest == key.events { // landed since the caller looked
-			c.hits.Add(1)
-			return &Call{encoding: kept}
+			counts.hits.Add(1)
+			return Call{encoding: kept}
 		}
 		f = c.start(ctx, key, place, past, encode)
 		if f.events = events; past != nil {
 			f.events -= past.Events
-			c.extensions.Add(1)
+			counts.extensions.Add(1)
 		} else {
-			c.misses.Add(1)
+			counts.misses.Add(1)
 		}
 	}
-	return &Call{flight: f, leave: func() { c.left(key, f) }}
+	return Call{flight: f, cache: c}
 }
 
 // start begins a flight with one request. The caller holds the mutex.
@@ -93,7 +95,7 @@ func (c *Cache) start(ctx context.Context, key flightKey, place line, past *Enco
 	cost := rank.BudgetFrom(ctx).Cost()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ctx = rank.WithBudget(ctx, rank.NewBudget(time.Time{}, cost, key.priority)) // the first request's deadline is not the others'
-	f := &flight{done: make(chan struct{}), cancel: cancel, waiting: 1}
+	f := &flight{key: key, done: make(chan struct{}), cancel: cancel, waiting: 1}
 	c.flights[key] = f
 	go func() {
 		defer cancel()
@@ -116,12 +118,12 @@ func (c *Cache) start(ctx context.Context, key flightKey, place line, past *Enco
 }
 
 // left takes one request out of a flight.
-func (c *Cache) left(key flightKey, f *flight) {
+func (c *Cache) left(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f.waiting--
-	if f.waiting == 0 && c.flights[key] == f {
-		delete(c.flights, key) // whoever comes now starts anew
+	if f.waiting == 0 && c.flights[f.key] == f {
+		delete(c.flights, f.key) // whoever comes now starts anew
 		f.cancel()
 	}
 }

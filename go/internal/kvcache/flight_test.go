@@ -17,7 +17,7 @@ type slow struct {
 	started, canceled atomic.Int64
 }
 
-func (s *slow) of(h History) Encode {
+func (s *slow) of(h *History) Encode {
 	return func(ctx context.Context, past *Encoding) (*Encoding, error) {
 		s.started.Add(1)
 		select {
@@ -36,7 +36,7 @@ func TestOneEncodingServesAllWhoWait(t *testing.T) {
 		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
 		got := make([]*Encoding, 10)
 		for i := range got {
-			call := c.Start(t.Context(), h, s.of(h))
+			call := c.Start(t.Context(), Ranker, h, true, s.of(h))
 			defer call.Leave()
 			if call.Encoded() != 6 {
 				t.Errorf("%d events are encoded for the request", call.Encoded())
@@ -56,7 +56,7 @@ func TestOneEncodingServesAllWhoWait(t *testing.T) {
 				t.Errorf("requests got %p and %p", e, got[0])
 			}
 		}
-		if stats := c.Stats(); s.started.Load() != 1 || stats.Misses != 1 || stats.Shared != 9 {
+		if stats := c.Stats().Of[Ranker]; s.started.Load() != 1 || stats.Misses != 1 || stats.Shared != 9 {
 			t.Errorf("%d runs, %+v", s.started.Load(), stats)
 		}
 	})
@@ -69,8 +69,8 @@ func TestTheFirstWhoLeavesFailsNobody(t *testing.T) {
 		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
 		hurried, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		first := c.Start(hurried, h, s.of(h))
-		second := c.Start(t.Context(), h, s.of(h))
+		first := c.Start(hurried, Ranker, h, true, s.of(h))
+		second := c.Start(t.Context(), Ranker, h, true, s.of(h))
 		if _, err := first.Wait(hurried); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the first got %v at its deadline", err)
 		}
@@ -81,7 +81,7 @@ func TestTheFirstWhoLeavesFailsNobody(t *testing.T) {
 		if err != nil || got.Events != 6 || s.canceled.Load() != 0 {
 			t.Errorf("the second got %v, %v; %d canceled", got, err, s.canceled.Load())
 		}
-		if c.Start(t.Context(), h, nil).encoding != got {
+		if again := c.Start(t.Context(), Ranker, h, true, nil); again.encoding != got {
 			t.Error("the encoding was not kept")
 		}
 	})
@@ -91,10 +91,10 @@ func TestWorkThatNobodyWantsIsCanceled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
-		first, second := c.Start(t.Context(), h, s.of(h)), c.Start(t.Context(), h, s.of(h))
+		first, second := c.Start(t.Context(), Ranker, h, true, s.of(h)), c.Start(t.Context(), Ranker, h, true, s.of(h))
 		first.Leave()
 		second.Leave()
-		third := c.Start(t.Context(), h, s.of(h)) // does not inherit the cancellation
+		third := c.Start(t.Context(), Ranker, h, true, s.of(h)) // does not inherit the cancellation
 		got, err := third.Wait(t.Context())
 		third.Leave()
 		if err != nil || got.Events != 6 || s.started.Load() != 2 || s.canceled.Load() != 1 {
@@ -108,7 +108,7 @@ func TestAbandonedEncodingsAreNotKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e, c, h := &encoder{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
-		call := c.Start(t.Context(), h, func(_ context.Context, past *Encoding) (*Encoding, error) {
+		call := c.Start(t.Context(), Ranker, h, true, func(_ context.Context, past *Encoding) (*Encoding, error) {
 			time.Sleep(time.Second) // deaf to its cancellation
 			return e.of(h)(t.Context(), past)
 		})
@@ -131,7 +131,7 @@ func TestPrioritiesDoNotMix(t *testing.T) {
 			h := upTo("u", 6)
 			h.Priority = priority
 			asked, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			call := c.Start(rank.WithBudget(asked, rank.NewBudget(time.Now(), 7, priority)), h, func(ctx context.Context, _ *Encoding) (*Encoding, error) {
+			call := c.Start(rank.WithBudget(asked, rank.NewBudget(time.Now(), 7, priority)), Ranker, h, true, func(ctx context.Context, _ *Encoding) (*Encoding, error) {
 				time.Sleep(time.Second)
 				b := rank.BudgetFrom(ctx)
 				if _, limited := b.Deadline(); limited || b.Cost() != 7 {
@@ -145,8 +145,31 @@ func TestPrioritiesDoNotMix(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if !seen[rank.Batch].Load() || !seen[rank.Critical].Load() || c.Stats().Shared != 0 {
+		if !seen[rank.Batch].Load() || !seen[rank.Critical].Load() || c.Stats().Of[Ranker].Shared != 0 {
 			t.Errorf("one flight is of another priority: %+v", c.Stats())
+		}
+	})
+}
+
+// The encoders wait for their own work alone.
+func TestEncodersDoNotShareFlights(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, c, h := &slow{}, New(Options{MaxBytes: 1 << 20}), upTo("u", 6)
+		first := c.Start(t.Context(), Sequence, h, true, s.of(h))
+		defer first.Leave()
+		second := c.Start(t.Context(), Ranker, h, true, func(context.Context, *Encoding) (*Encoding, error) {
+			return nil, errors.New("broken")
+		})
+		defer second.Leave()
+		if _, err := second.Wait(t.Context()); err == nil {
+			t.Error("the ranker's fault was not told")
+		}
+		if got, err := first.Wait(t.Context()); err != nil || got.Events != 6 {
+			t.Errorf("the retriever got %v, %v", got, err)
+		}
+		if stats := c.Stats(); stats.Of[Sequence].Misses != 1 || stats.Of[Ranker].Misses != 1 || stats.Entries != 1 {
+			t.Errorf("%+v", stats)
 		}
 	})
 }

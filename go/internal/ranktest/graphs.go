@@ -2,9 +2,7 @@ package ranktest
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
@@ -12,99 +10,17 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/fake"
 )
 
-// tensor describes an input or output of a graph of the test release. A letter in the shape is variable.
-type tensor struct {
-	name  string
-	dtype runtime.DType
-	shape string // as "B,N,3"
-}
-
-func (t tensor) manifest() *bundlev1.TensorSpec {
-	dtypes := map[runtime.DType]bundlev1.DType{
-		runtime.Float32: bundlev1.DType_FLOAT32, runtime.Int64: bundlev1.DType_INT64, runtime.Bool: bundlev1.DType_BOOL,
-	}
-	return &bundlev1.TensorSpec{Name: t.name, Dtype: dtypes[t.dtype], Shape: strings.Split(t.shape, ",")}
-}
-
-func (t tensor) runtime() runtime.TensorSpec {
-	spec := runtime.TensorSpec{Name: t.name, DType: t.dtype}
-	for _, d := range strings.Split(t.shape, ",") {
-		n := int64(-1)
-		fmt.Sscan(d, &n)
-		spec.Shape = append(spec.Shape, n)
-	}
-	return spec
-}
-
-func columnTensors(role, axes string, columns []*bundlev1.Column) []tensor {
-	var tensors []tensor
-	for _, c := range columns {
-		if role == "history" && !c.GetInHistory() {
-			continue
-		}
-		t := tensor{role + "_" + c.GetName(), runtime.Int64, axes}
-		if c.GetOp() == bundlev1.Op_NUMBER {
-			t.dtype = runtime.Float32
-		}
-		if c.GetWidth() > 0 {
-			t.shape += fmt.Sprintf(",%d", c.GetWidth())
-		}
-		tensors = append(tensors, t)
-	}
-	return tensors
-}
-
-// graphTensors are the inputs and outputs of a graph, in the contract's order.
-func graphTensors(graph string, s *bundlev1.Schema) (inputs, outputs []tensor) {
-	float := func(name, shape string, args ...any) tensor {
-		return tensor{name, runtime.Float32, fmt.Sprintf(shape, args...)}
-	}
-	history := append(columnTensors("history", "B,N", s.GetItem()),
-		tensor{"history_action", runtime.Int64, "B,N"}, tensor{"history_length", runtime.Int64, "B"})
-	if s.GetEventTimes() {
-		history = append(history, tensor{"history_time", runtime.Int64, "B,N"})
-	}
-	request := append(columnTensors("user", "B", s.GetUser()), columnTensors("context", "B", s.GetContext())...)
-	kv := func(name, events string) tensor { return float(name, "B,%d,%d,%s,%d", L, H, events, X) }
-	queryVectors := float("query_vectors", "B,%d,%d", Q, K)
-	cross := float("cross", "B,M,%d", C)
-	switch graph {
-	case bundle.ItemEncoder:
-		return columnTensors("item", "M", s.GetItem()),
-			[]tensor{float("retrieval_vector", "M,%d", K), float("ranker_token", "M,%d", D)}
-	case bundle.QueryEncoder:
-		return slices.Concat(history, request), []tensor{queryVectors}
-	case bundle.Index:
-		return []tensor{queryVectors, float("item_vectors", "I,%d", K), {"allowed", runtime.Bool, "B,I"}, {"k", runtime.Int64, "1"}},
-			[]tensor{{"rows", runtime.Int64, "B,k"}, float("scores", "B,k")}
-	case bundle.Preranker:
-		return []tensor{queryVectors, float("retrieval_vector", "B,M,%d", K), cross}, []tensor{float("score", "B,M")}
-	case bundle.HistoryEncoder:
-		return append(history, kv("past_keys", "P"), kv("past_values", "P")), []tensor{kv("keys", "P+N"), kv("values", "P+N")}
-	default: // the ranker
-		return slices.Concat([]tensor{kv("keys", "N"), kv("values", "N"), {"history_length", runtime.Int64, "B"}}, request,
-			[]tensor{float("ranker_token", "B,M,%d", D), cross, float("prerank_score", "B,M")}), []tensor{float("logits", "B,M,%d", T)}
-	}
-}
-
-// Graphs are fake graphs for a release with the schema of the test release. They keep the four laws: a
-// candidate's score depends on no other candidate, on no chunking, on no padding and on no batch mate.
-func Graphs(s *bundlev1.Schema) map[string]fake.Graph {
+// Graphs are fake graphs for the test release of a manifest. They keep the four laws: a candidate's score
+// depends on no other candidate, on no chunking, on no padding and on no batch mate. What is encoded from a past is
+// what is encoded whole.
+func Graphs(m *bundlev1.Manifest) map[string]fake.Graph {
 	compute := map[string]func(in inputs) []runtime.Tensor{
-		bundle.ItemEncoder: itemEncoder, bundle.QueryEncoder: queryEncoder, bundle.Index: index,
+		bundle.ItemEncoder: itemEncoder, bundle.SequenceEncoder: sequenceEncoder, bundle.QueryEncoder: queryEncoder, bundle.Index: index,
 		bundle.Preranker: preranker, bundle.HistoryEncoder: historyEncoder, bundle.Ranker: ranker,
 	}
 	graphs := map[string]fake.Graph{}
-	for _, name := range bundle.GraphNames {
-		in, out := graphTensors(name, s)
-		g := fake.Graph{}
-		for _, t := range in {
-			g.Inputs = append(g.Inputs, t.runtime())
-		}
-		for _, t := range out {
-			g.Outputs = append(g.Outputs, t.runtime())
-		}
-		run := compute[name]
+	for _, spec := range m.GetGraphs() {
+		g, run := fake.Graph{Inputs: specs(spec.GetInputs()), Outputs: specs(spec.GetOutputs())}, compute[spec.GetName()]
 		g.Compute = func(tensors []runtime.Tensor) ([]runtime.Tensor, error) {
 			named := inputs{}
 			for i, t := range tensors {
@@ -112,7 +28,7 @@ func Graphs(s *bundlev1.Schema) map[string]fake.Graph {
 			}
 			return run(named), nil
 		}
-		graphs[name] = g
+		graphs[spec.GetName()] = g
 	}
 	values := runtime.TensorSpec{Name: "values", DType: runtime.Float32, Shape: []int64{-1}}
 	graphs[Double] = fake.Graph{Inputs: []runtime.TensorSpec{values}, Outputs: []runtime.TensorSpec{values},
@@ -126,7 +42,7 @@ func Graphs(s *bundlev1.Schema) map[string]fake.Graph {
 	return graphs
 }
 
-// Double is a graph beside the six: `values` [M] in and out, doubled. Releases have it with AddDouble.
+// Double is a graph beside the seven: `values` [M] in and out, doubled. Releases have it with AddDouble.
 const Double = "double"
 
 // AddDouble edits a release: Options.Edit.
@@ -169,16 +85,78 @@ func itemEncoder(in inputs) []runtime.Tensor {
 	return []runtime.Tensor{runtime.Floats(retrieval, m, K), runtime.Floats(token, m, D)}
 }
 
+// sequenceEncoder has a state that depends on the order of all events. Keys hold what each event adds to it and
+// its time, values its place; the vector of an event is its id, its action and its place.
+func sequenceEncoder(in inputs) []runtime.Tensor {
+	b, n, layers, p := in.dim("history_id", 0), in.dim("history_id", 1), in.dim("past_keys", 1), in.dim("past_keys", 3)
+	pastKeys, pastValues := in["past_keys"], in["past_values"]
+	if layers == 0 { // what it works with stays inside
+		pastKeys = runtime.Floats(nil, int64(b), 1, SequenceH, 0, SequenceX)
+		pastValues = pastKeys
+	}
+	id := func(r, e int) int64 { return in["history_id"].I64[r*n+e] }
+	action := func(r, e int) int64 { return in["history_action"].I64[r*n+e] }
+	keys := grow(pastKeys, n, func(r, head, e, x int) float32 {
+		times := in["history_time"].I64
+		switch {
+		case x == 0:
+			return float32((id(r, e)*int64(p+e+1) + action(r, e)) % 1009)
+		case times != nil:
+			return float32(times[r*n+e] % (1 << 20))
+		}
+		return 0
+	})
+	values := grow(pastValues, n, func(r, head, e, x int) float32 { return float32(p + e + x + head) })
+	states, recent := make([]float32, 0, b*W), make([]float32, 0, b*R*W)
+	for r := range b {
+		length := int(in["history_length"].I64[r])
+		cache := r * len(keys.F32) / b // head 0 of the row
+		state := make([]float32, W)
+		for e := range p + length {
+			at := cache + e*SequenceX
+			state[0] = float32(int64(state[0]+keys.F32[at]) % 1009)
+			state[1] = keys.F32[at+1] - keys.F32[cache+1]
+			state[2] += values.F32[at]
+		}
+		states = append(states, state...)
+		vectors := slices.Clone(in["past_recent"].F32[r*R*W:][:R*W])
+		for e := range length {
+			vectors = append(vectors[W:], float32(id(r, e)), float32(action(r, e)), float32(p+e))
+		}
+		recent = append(recent, vectors...)
+	}
+	if layers == 0 {
+		keys = runtime.Floats(nil, int64(b), 0, SequenceH, int64(p+n), SequenceX)
+		values = keys
+	}
+	return []runtime.Tensor{runtime.Floats(states, int64(b), W), runtime.Floats(recent, int64(b), R, W), keys, values}
+}
+
+// grow appends n events to a cache [B,L,H,P,X]; heads are counted over layers.
+func grow(past runtime.Tensor, n int, number func(row, head, event, x int) float32) runtime.Tensor {
+	b, heads, p, width := int(past.Shape[0]), int(past.Shape[1]*past.Shape[2]), int(past.Shape[3]), int(past.Shape[4])
+	var out []float32
+	for at := range b * heads {
+		out = append(out, past.F32[at*p*width:][:p*width]...)
+		for e := range n {
+			for x := range width {
+				out = append(out, number(at/heads, at%heads, e, x))
+			}
+		}
+	}
+	return runtime.Floats(out, int64(b), past.Shape[1], past.Shape[2], int64(p+n), int64(width))
+}
+
 func queryEncoder(in inputs) []runtime.Tensor {
-	b, n := in.dim("history_id", 0), in.dim("history_id", 1)
+	b := in.dim("history_length", 0)
 	out := make([]float32, 0, b*Q*K)
 	for r := range b {
-		state := in["user_gender"].I64[r] + in["context_query"].I64[r*Width]
-		for e := range int(in["history_length"].I64[r]) {
-			state = (state + in["history_id"].I64[r*n+e]*(int64(e)+1) + in["history_action"].I64[r*n+e]) % 1009
-			if times := in["history_time"].I64; e > 0 && times != nil {
-				state += times[r*n+e] - times[r*n+e-1]
-			}
+		state := in["user_gender"].I64[r] + in["context_query"].I64[r*Width] + in["history_length"].I64[r]
+		for _, x := range in["state"].F32[r*W:][:W] {
+			state += int64(x)
+		}
+		for _, x := range in["recent"].F32[r*R*W:][:R*W] {
+			state += int64(x)
 		}
 		for q := range Q {
 			for k := range K {
@@ -225,22 +203,14 @@ func preranker(in inputs) []runtime.Tensor {
 }
 
 func historyEncoder(in inputs) []runtime.Tensor {
-	b, n, p := in.dim("history_id", 0), in.dim("history_id", 1), in.dim("past_keys", 3)
-	encode := func(past []float32, salt int64) runtime.Tensor {
-		var out []float32
-		for head := range b * L * H {
-			out = append(out, past[head*p*X:][:p*X]...)
-			r := head / (L * H)
-			for e := range n {
-				for x := range X {
-					event := in["history_id"].I64[r*n+e]*5 + in["history_action"].I64[r*n+e]
-					out = append(out, wave(event*int64(x+2)+int64(head%(L*H))+salt))
-				}
-			}
-		}
-		return runtime.Floats(out, int64(b), L, H, int64(p+n), X)
+	n := in.dim("history_id", 1)
+	encode := func(past string, salt int64) runtime.Tensor {
+		return grow(in[past], n, func(r, head, e, x int) float32 {
+			event := in["history_id"].I64[r*n+e]*5 + in["history_action"].I64[r*n+e]
+			return wave(event*int64(x+2) + int64(head) + salt)
+		})
 	}
-	return []runtime.Tensor{encode(in["past_keys"].F32, 0), encode(in["past_values"].F32, 7)}
+	return []runtime.Tensor{encode("past_keys", 0), encode("past_values", 7)}
 }
 
 func ranker(in inputs) []runtime.Tensor {

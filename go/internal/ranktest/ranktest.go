@@ -21,6 +21,9 @@ import (
 // Sizes of the test release.
 const (
 	K, D, Q, L, H, X, C, T = 4, 6, 2, 1, 2, 3, 3, 2
+	SequenceL              = 2 // of the sequence encoder, with H, X, W and R
+	SequenceH, SequenceX   = 1, 2
+	W, R                   = 3, 2
 	Width                  = 4 // of context_query
 	TagWidth               = 3 // of item_tags
 	Buckets                = 97
@@ -34,6 +37,7 @@ type Options struct {
 	Items   int       // default 32, at most 4096; ids are 10, 20, 30 ...
 	Created time.Time // default 2026-01-02; later releases sort after earlier ones
 	Times   bool      // the models read the times of events
+	Whole   bool      // the sequence encoder cannot go on from a past
 	// Edit changes the manifest or the files before digests and id are computed; nil changes nothing.
 	Edit func(manifest *bundlev1.Manifest, files map[string][]byte)
 }

@@ -67,16 +67,20 @@ func newManifest(opts Options) *bundlev1.Manifest {
 		},
 		Golden: &bundlev1.Golden{Requests: "golden/requests.jsonl", Tensors: "golden/tensors.safetensors", Cases: 1, Warmup: "warmup/requests.jsonl"},
 	}
+	layers := SequenceL
+	if opts.Whole {
+		layers = 0
+	}
 	for _, name := range bundle.GraphNames {
-		m.Graphs = append(m.Graphs, graphSpec(name, schema))
+		m.Graphs = append(m.Graphs, graphSpec(name, schema, layers))
 	}
 	return m
 }
 
 // graphSpec is the manifest's description of a graph; its tensors are those of the fake graph.
-func graphSpec(name string, schema *bundlev1.Schema) *bundlev1.Graph {
+func graphSpec(name string, schema *bundlev1.Schema, layers int) *bundlev1.Graph {
 	g := &bundlev1.Graph{Name: name, Path: "graphs/" + name + ".onnx", Opset: 23}
-	inputs, outputs := graphTensors(name, schema)
+	inputs, outputs := graphTensors(name, schema, layers)
 	for _, t := range inputs {
 		g.Inputs = append(g.Inputs, t.manifest())
 	}

@@ -10,5 +10,5 @@ import (
 // Runtime is a fake runtime that computes the graphs of the test release.
 func Runtime(t testing.TB, b *bundle.Bundle) *fake.Runtime {
 	t.Helper()
-	return fake.New(Graphs(b.Manifest.GetSchema()))
+	return fake.New(Graphs(b.Manifest))
 }

@@ -177,8 +177,8 @@ func TestBadReleaseNeverReplacesGoodOne(t *testing.T) {
 		t.Errorf("err = %v, want a refusal by the self-test", err)
 	}
 	w.mustBeActive(good)
-	if w.runtime.OpenSessions() != 6 {
-		t.Errorf("%d sessions are open, want the 6 of the good release", w.runtime.OpenSessions())
+	if w.runtime.OpenSessions() != 7 {
+		t.Errorf("%d sessions are open, want the 7 of the good release", w.runtime.OpenSessions())
 	}
 	if err := w.SelfTest(t.Context(), ""); !errors.Is(err, selfTest) {
 		t.Errorf("SelfTest = %v", err)
@@ -202,8 +202,8 @@ func TestRollBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := w.runtime.OpenSessions(); n != 12 {
-		t.Errorf("%d sessions are open, want 12: the active and the previous release", n)
+	if n := w.runtime.OpenSessions(); n != 14 {
+		t.Errorf("%d sessions are open, want 14: the active and the previous release", n)
 	}
 	for _, want := range []string{second, third} {
 		if id, err := w.RollBack(t.Context()); err != nil || id != want {
@@ -256,15 +256,15 @@ func TestSnapshotClosesWhenLastRequestLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := w.runtime.OpenSessions(); n != 18 {
-		t.Errorf("%d sessions are open, want 18 while a request holds the first release", n)
+	if n := w.runtime.OpenSessions(); n != 21 {
+		t.Errorf("%d sessions are open, want 21 while a request holds the first release", n)
 	}
 	if err := s.ItemEncoder.Run(t.Context(), nil, nil); !errors.Is(err, runtime.ErrArity) {
 		t.Errorf("err = %v: the session of a held snapshot must still run", err)
 	}
 	release()
-	if n := w.runtime.OpenSessions(); n != 12 {
-		t.Errorf("%d sessions are open, want 12 after the last request left", n)
+	if n := w.runtime.OpenSessions(); n != 14 {
+		t.Errorf("%d sessions are open, want 14 after the last request left", n)
 	}
 }
 
@@ -390,14 +390,14 @@ func TestRefusesWhatDoesNotFitTheGraphs(t *testing.T) {
 		},
 		"shape": {
 			func(m *bundlev1.Manifest, _ map[string][]byte) {
-				m.Graphs[5].Outputs[0].Shape = []string{"B", "M", "7"}
+				m.Graphs[6].Outputs[0].Shape = []string{"B", "M", "7"}
 			},
 			[]string{`graph "ranker"`, `output "logits"`, "[B M 7]"},
 		},
 		"missing input": {
 			func(m *bundlev1.Manifest, _ map[string][]byte) {
 				m.Schema.User = append(m.Schema.User, &bundlev1.Column{Name: "extra", Op: bundlev1.Op_NUMBER, Raw: bundlev1.DType_FLOAT32})
-				for _, graph := range []int{1, 5} {
+				for _, graph := range []int{2, 6} {
 					m.Graphs[graph].Inputs = append(m.Graphs[graph].Inputs,
 						&bundlev1.TensorSpec{Name: "user_extra", Dtype: bundlev1.DType_FLOAT32, Shape: []string{"B"}})
 				}
@@ -446,7 +446,9 @@ func TestSnapshotContents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	want := repository.Dims{I: 32, K: ranktest.K, D: ranktest.D, Q: ranktest.Q, L: ranktest.L, H: ranktest.H, X: ranktest.X, C: ranktest.C, T: ranktest.T}
+	want := repository.Dims{I: 32, K: ranktest.K, D: ranktest.D, Q: ranktest.Q, C: ranktest.C, T: ranktest.T,
+		Sequence: repository.EncodingDims{L: ranktest.SequenceL, H: ranktest.SequenceH, X: ranktest.SequenceX, W: ranktest.W, R: ranktest.R},
+		History:  repository.EncodingDims{L: ranktest.L, H: ranktest.H, X: ranktest.X}}
 	if s.Dims != want || s.Prepared != "prepared "+id {
 		t.Errorf("dims %+v, prepared %v", s.Dims, s.Prepared)
 	}

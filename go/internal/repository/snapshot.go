@@ -9,23 +9,19 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/runtime"
 )
 
-// Dims are the sizes of a release, by the letters of the shape legend; X is the head width D/H.
-type Dims struct {
-	I, K, D, Q, L, H, X, C, T int64
-}
-
 // Snapshot is a loaded release. It is immutable; everything is safe for concurrent use until released.
 type Snapshot struct {
 	ID     string
 	Bundle *bundle.Bundle
 	Dims   Dims
 
-	ItemEncoder    runtime.Session
-	QueryEncoder   runtime.Session
-	Index          runtime.Session
-	Preranker      runtime.Session
-	HistoryEncoder runtime.Session
-	Ranker         runtime.Session
+	ItemEncoder     runtime.Session
+	SequenceEncoder runtime.Session
+	QueryEncoder    runtime.Session
+	Index           runtime.Session
+	Preranker       runtime.Session
+	HistoryEncoder  runtime.Session
+	Ranker          runtime.Session
 	// Extra are the release's other graphs by name, for callers from outside; the funnel runs none of them.
 	Extra map[string]runtime.Session
 
@@ -38,15 +34,16 @@ type Snapshot struct {
 	refs refCount
 }
 
-// sessions are the six sessions by graph name.
+// sessions are the seven sessions by graph name.
 func (s *Snapshot) sessions() map[string]*runtime.Session {
 	return map[string]*runtime.Session{
-		bundle.ItemEncoder:    &s.ItemEncoder,
-		bundle.QueryEncoder:   &s.QueryEncoder,
-		bundle.Index:          &s.Index,
-		bundle.Preranker:      &s.Preranker,
-		bundle.HistoryEncoder: &s.HistoryEncoder,
-		bundle.Ranker:         &s.Ranker,
+		bundle.ItemEncoder:     &s.ItemEncoder,
+		bundle.SequenceEncoder: &s.SequenceEncoder,
+		bundle.QueryEncoder:    &s.QueryEncoder,
+		bundle.Index:           &s.Index,
+		bundle.Preranker:       &s.Preranker,
+		bundle.HistoryEncoder:  &s.HistoryEncoder,
+		bundle.Ranker:          &s.Ranker,
 	}
 }
 
@@ -58,7 +55,7 @@ func (s *Snapshot) Session(graph string) runtime.Session {
 	return s.Extra[graph]
 }
 
-// GraphNames lists the graphs that Session knows: the six of every release, then its own.
+// GraphNames lists the graphs that Session knows: the seven of every release, then its own.
 func (s *Snapshot) GraphNames() []string {
 	return slices.Concat(bundle.GraphNames, slices.Sorted(maps.Keys(s.Extra)))
 }

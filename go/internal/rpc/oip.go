@@ -14,7 +14,7 @@ import (
 )
 
 // inferenceServer speaks the Open Inference Protocol v2 over the graphs of a release, so that stock clients
-// can call any of them: the six, and those that the release adds. A model is a graph, and a model version is a release id.
+// can call any of them: the seven, and those that the release adds. A model is a graph, and a model version is a release id.
 type inferenceServer struct {
 	inference.UnimplementedGRPCInferenceServiceServer
 	deps Deps

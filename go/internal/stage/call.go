@@ -17,7 +17,7 @@ type Call struct {
 	in    []runtime.Tensor
 	out   []runtime.Tensor
 	moved []runtime.Tensor // inputs, then outputs, in the session's order where it is another
-	dims  []int64          // of all shapes
+	ints  []int64          // all shapes, and the integers that were copied
 	task  [1]batching.Task
 	took  time.Duration
 }
@@ -37,13 +37,38 @@ func (c *Call) Free() {
 		clear(*tensors)
 		*tensors = (*tensors)[:0]
 	}
-	c.dims, c.took = c.dims[:0], 0
+	c.ints, c.took = c.ints[:0], 0
 	c.graph.calls.Put(c)
 }
 
 // Floats adds an input.
 func (c *Call) Floats(data []float32, shape ...int64) {
-	c.in = append(c.in, runtime.Floats(data, c.shape(shape)...))
+	c.in = append(c.in, runtime.Floats(data, c.copied(shape)...))
+}
+
+// Ints adds an input [n] of integers, which are copied.
+func (c *Call) Ints(data ...int64) {
+	c.in = append(c.in, runtime.Ints(c.copied(data), c.copied([]int64{int64(len(data))})...))
+}
+
+// Events adds a history column [1,N] or [1,N,width] without its first events.
+func (c *Call) Events(column *runtime.Tensor, first int64) {
+	shape := c.copied(column.Shape)
+	shape[1] -= first
+	from := first
+	if len(shape) == 3 {
+		from *= shape[2]
+	}
+	t := runtime.Tensor{DType: column.DType, Shape: shape}
+	switch column.DType {
+	case runtime.Float32:
+		t.F32 = column.F32[from:]
+	case runtime.Int64:
+		t.I64 = column.I64[from:]
+	default:
+		t.Bool = column.Bool[from:]
+	}
+	c.in = append(c.in, t)
 }
 
 // Tensors adds inputs.
@@ -51,14 +76,14 @@ func (c *Call) Tensors(tensors ...runtime.Tensor) { c.in = append(c.in, tensors.
 
 // Into adds an output that is written in place.
 func (c *Call) Into(data []float32, shape ...int64) {
-	c.out = append(c.out, runtime.Floats(data, c.shape(shape)...))
+	c.out = append(c.out, runtime.Floats(data, c.copied(shape)...))
 }
 
-// shape is a copy. Where dims grows, earlier shapes stay in the memory that it leaves.
-func (c *Call) shape(dims []int64) []int64 {
-	from := len(c.dims)
-	c.dims = append(c.dims, dims...)
-	return c.dims[from:len(c.dims):len(c.dims)]
+// copied is a copy in memory of the call. Where that grows, earlier copies stay in what it leaves.
+func (c *Call) copied(ints []int64) []int64 {
+	from := len(c.ints)
+	c.ints = append(c.ints, ints...)
+	return c.ints[from:len(c.ints):len(c.ints)]
 }
 
 // Took is how long the graph ran, without waiting for a worker.
@@ -97,16 +122,6 @@ func (c *Call) inSessionOrder() (in, out []runtime.Tensor) {
 	return in, out
 }
 
-// Run executes the graph on this goroutine, over tensors of the caller's.
-func (g *Graph) Run(ctx context.Context, inputs, outputs []runtime.Tensor) error {
-	c := g.Call()
-	defer c.Free()
-	c.in, c.out = append(c.in, inputs...), append(c.out, outputs...)
-	err := c.Run(ctx)
-	copy(outputs, c.out)
-	return err
-}
-
 // Run executes one graph as one task of the pool; cost is in microseconds.
 func (r *Request) Run(ctx context.Context, g *Graph, cost int64, inputs, outputs []runtime.Tensor) error {
 	c := g.Call()
@@ -117,9 +132,12 @@ func (r *Request) Run(ctx context.Context, g *Graph, cost int64, inputs, outputs
 	return err
 }
 
-// Do executes a call as one task of the pool; cost is in microseconds.
-func (r *Request) Do(ctx context.Context, c *Call, cost int64) error {
+// Do executes a call as one task of the request's pool; cost is in microseconds.
+func (r *Request) Do(ctx context.Context, c *Call, cost int64) error { return c.Do(ctx, r.Pool, cost) }
+
+// Do executes the call as one task of the pool; cost is in microseconds.
+func (c *Call) Do(ctx context.Context, pool *batching.Pool, cost int64) error {
 	c.task[0].Cost = cost
-	_, err := r.Pool.Do(ctx, c.task[:])
+	_, err := pool.Do(ctx, c.task[:])
 	return err
 }

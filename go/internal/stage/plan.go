@@ -9,6 +9,7 @@ import (
 	bundlev1 "github.com/shortlist-serving/shortlist/go/gen/shortlist/bundle/v1"
 	"github.com/shortlist-serving/shortlist/go/internal/bundle"
 	"github.com/shortlist-serving/shortlist/go/internal/feature"
+	"github.com/shortlist-serving/shortlist/go/internal/kvcache"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 )
 
@@ -22,14 +23,15 @@ type Plan struct {
 	Funnel       *bundlev1.Funnel
 	Tasks        []string
 
-	QueryEncoder   *Graph // history tensors, history_length, columns -> query_vectors
-	Index          *Graph // query_vectors, item_vectors, allowed, k -> rows, scores
-	Preranker      *Graph // query_vectors, retrieval_vector, cross -> score
-	HistoryEncoder *Graph // history tensors, history_length, past_keys, past_values -> keys, values
-	Ranker         *Graph // keys, values, history_length, columns, ranker_token, cross, prerank_score -> logits
+	SequenceEncoder HistoryEncoder
+	QueryEncoder    *Graph // state, recent, history_length, columns -> query_vectors
+	Index           *Graph // query_vectors, item_vectors, allowed, k -> rows, scores
+	Preranker       *Graph // query_vectors, retrieval_vector, cross -> score
+	HistoryEncoder  HistoryEncoder
+	Ranker          *Graph // keys, values, history_length, columns, ranker_token, cross, prerank_score -> logits
 
-	// Paces of one event, or one candidate: measured at load, and kept up to date by every run.
-	QueryPace, HistoryPace, PrerankPace, RankPace Pace
+	// Paces of one query, or one candidate: measured at load, and kept up to date by every run.
+	QueryPace, PrerankPace, RankPace Pace
 
 	chunk   atomic.Int64 // candidates of one run of the ranker
 	scratch sync.Pool
@@ -56,10 +58,10 @@ func NewPlan(s *repository.Snapshot) (*Plan, error) {
 		}
 		return g
 	}
-	p.QueryEncoder = graph(bundle.QueryEncoder, slices.Concat(history, columns), []string{"query_vectors"})
+	faults = append(faults, p.SequenceEncoder.bind(s, kvcache.Sequence, s.Dims.Sequence, history), p.HistoryEncoder.bind(s, kvcache.Ranker, s.Dims.History, history))
+	p.QueryEncoder = graph(bundle.QueryEncoder, slices.Concat([]string{"state", "recent", "history_length"}, columns), []string{"query_vectors"})
 	p.Index = graph(bundle.Index, []string{"query_vectors", "item_vectors", "allowed", "k"}, []string{"rows", "scores"})
 	p.Preranker = graph(bundle.Preranker, []string{"query_vectors", "retrieval_vector", "cross"}, []string{"score"})
-	p.HistoryEncoder = graph(bundle.HistoryEncoder, slices.Concat(history, []string{"past_keys", "past_values"}), []string{"keys", "values"})
 	p.Ranker = graph(bundle.Ranker,
 		slices.Concat([]string{"keys", "values", "history_length"}, columns, []string{"ranker_token", "cross", "prerank_score"}), []string{"logits"})
 	if err := errors.Join(faults...); err != nil {

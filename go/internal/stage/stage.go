@@ -1,8 +1,9 @@
 // Package stage holds what the stages of the funnel share: the plan of a release, made once, and the
 // request that travels from stage to stage. Its subpackages are the stages.
 //
-// Shapes: M candidates, N history events, D ranker width, K retrieval width, Q query heads, C cross
-// features, T tasks, I catalog items.
+// Shapes: M candidates, N history events, P of them encoded before, L layers, H heads and X head width of an
+// encoder of histories, W width of the retriever's and R event vectors that it keeps, D ranker width, K retrieval
+// width, Q query heads, C cross features, T tasks, I catalog items.
 package stage
 
 import (
@@ -91,13 +92,15 @@ type Tap func(name string, t runtime.Tensor)
 // Request is one query on its way through the funnel. Its slices live in Scratch and end with the request.
 type Request struct {
 	*Scratch
-	Query *rank.Query // as used: stored history and features are merged in, overrides applied
-	Plan  *Plan
-	Pool  *batching.Pool
-	// Histories keeps encodings of histories across requests; Encoding is this request's, once it is there.
+	Query   *rank.Query // as used: stored history and features are merged in, overrides applied
+	Plan    *Plan
+	Pool    *batching.Pool
+	History *feature.History
+	// Histories keeps encodings of histories across requests; Sequence and Encoding are this request's, of
+	// retrieval and of the ranker, once they are there.
 	Histories *kvcache.Cache
+	Sequence  *kvcache.Encoding
 	Encoding  *kvcache.Encoding
-	History   *feature.History
 	Columns   []runtime.Tensor // parallel to Plan.Encoder.ColumnNames
 	Allowed   vector.Bitmap    // [I]; nil when candidates were given
 	Forced    []int64          // rows that pass every cut
@@ -106,6 +109,8 @@ type Request struct {
 	Dropped   map[string]int
 	Exact     bool // retrieve without approximation, as golden tensors were made
 	Tap       Tap
+
+	kept kvcache.History // see keptHistory
 }
 
 // Note passes a tensor to the tap, if there is one.

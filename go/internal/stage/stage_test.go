@@ -157,8 +157,13 @@ func TestGraphsAreBoundByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outputs := []runtime.Tensor{{}, runtime.Floats(make([]float32, 1), 1)} // one allocated, one in place
-	if err := g.Run(context.Background(), []runtime.Tensor{runtime.Floats([]float32{1}, 1), runtime.Floats([]float32{2}, 1)}, outputs); err != nil {
+	call := g.Call()
+	defer call.Free()
+	call.Floats([]float32{1}, 1)
+	call.Floats([]float32{2}, 1)
+	call.out = []runtime.Tensor{{}, runtime.Floats(make([]float32, 1), 1)} // one allocated, one in place
+	outputs := call.out
+	if err := call.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if outputs[0].F32[0] != 1 || outputs[1].F32[0] != 2 {

@@ -17,21 +17,25 @@ func WatchHistories(registry prometheus.Registerer, histories *kvcache.Cache) er
 	gauge := func(name, help string, of func(kvcache.Stats) int64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(of(histories.Stats())) })
 	}
-	outcome := func(name string, of func(kvcache.Stats) int64) prometheus.Collector {
-		return count("shortlist_history_encodings_total",
-			"Histories that requests asked for: kept whole (hit), only new events encoded (extension), encoded whole (miss), or encoded for another request at that moment (shared).",
-			prometheus.Labels{"outcome": name}, of)
-	}
-	for _, c := range []prometheus.Collector{
-		outcome("hit", func(s kvcache.Stats) int64 { return s.Hits }),
-		outcome("extension", func(s kvcache.Stats) int64 { return s.Extensions }),
-		outcome("miss", func(s kvcache.Stats) int64 { return s.Misses }),
-		outcome("shared", func(s kvcache.Stats) int64 { return s.Shared }),
+	collectors := []prometheus.Collector{
 		count("shortlist_history_cache_evictions_total", "Encoded histories that left for want of room.", nil,
 			func(s kvcache.Stats) int64 { return s.Evictions }),
-		gauge("shortlist_history_cache_bytes", "Keys and values that the history cache holds.", func(s kvcache.Stats) int64 { return s.Bytes }),
-		gauge("shortlist_history_cache_entries", "Encoded histories that the history cache holds.", func(s kvcache.Stats) int64 { return int64(s.Entries) }),
-	} {
+		gauge("shortlist_history_cache_bytes", "Encodings that the history cache holds, in bytes.", func(s kvcache.Stats) int64 { return s.Bytes }),
+		gauge("shortlist_history_cache_entries", "Encoded histories that the history cache holds, of both encoders.", func(s kvcache.Stats) int64 { return int64(s.Entries) }),
+	}
+	for encoder := range kvcache.Encoders {
+		for outcome, of := range map[string]func(kvcache.Outcomes) int64{
+			"hit":       func(n kvcache.Outcomes) int64 { return n.Hits },
+			"extension": func(n kvcache.Outcomes) int64 { return n.Extensions },
+			"miss":      func(n kvcache.Outcomes) int64 { return n.Misses },
+			"shared":    func(n kvcache.Outcomes) int64 { return n.Shared },
+		} {
+			collectors = append(collectors, count("shortlist_history_encodings_total",
+				"Histories that requests asked for: kept whole (hit), only new events encoded (extension), encoded whole (miss), or encoded for another request at that moment (shared).",
+				prometheus.Labels{"encoder": encoder.String(), "outcome": outcome}, func(s kvcache.Stats) int64 { return of(s.Of[encoder]) }))
+		}
+	}
+	for _, c := range collectors {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("register history cache: %w", err)
 		}

@@ -50,7 +50,7 @@ type batch struct {
 
 // shared are the graphs whose laws let calls share runs: padding and batch mates change nothing in them. Extra
 // graphs of a release promise no such thing; item_encoder and index have no batch axis on all tensors.
-var shared = []string{bundle.QueryEncoder, bundle.Preranker, bundle.HistoryEncoder, bundle.Ranker}
+var shared = []string{bundle.SequenceEncoder, bundle.QueryEncoder, bundle.Preranker, bundle.HistoryEncoder, bundle.Ranker}
 
 // New puts a dispatcher before a session. A graph whose calls cannot share runs is returned as it is. Zero
 // options take the defaults.

@@ -33,7 +33,7 @@ func (r *release) graphOf(name string) *bundlev1.Graph {
 func newFake(t testing.TB, edit func(map[string]fake.Graph)) (*release, *fake.Runtime) {
 	t.Helper()
 	b := ranktest.Bundle(t, ranktest.Options{})
-	graphs := ranktest.Graphs(b.Manifest.GetSchema())
+	graphs := ranktest.Graphs(b.Manifest)
 	if edit != nil {
 		edit(graphs)
 	}

@@ -24,9 +24,9 @@ func Rank(ctx context.Context, r *stage.Request, wanted int) (ranked int, err er
 	p.cut(r, size)
 	faults, err := r.Pool.Do(ctx, p.tasks)
 	if err == nil {
-		n := int64(max(r.History.Length, 1))
-		r.NoteFloats("keys", r.Encoding.Keys, 1, d.L, d.H, n, d.X)
-		r.NoteFloats("values", r.Encoding.Values, 1, d.L, d.H, n, d.X)
+		n, e := int64(max(r.History.Length, 1)), d.History
+		r.NoteFloats("keys", r.Encoding.Keys, 1, e.L, e.H, n, e.X)
+		r.NoteFloats("values", r.Encoding.Values, 1, e.L, e.H, n, e.X)
 		r.NoteFloats("logits", r.Logits, int64(m), d.T)
 		return m, nil
 	}
@@ -73,7 +73,7 @@ func (p *pass) free() {
 func (c *chunk) score(ctx context.Context) error {
 	defer trace.StartRegion(ctx, rank.StageRanking).End()
 	r, d := c.r, c.r.Plan.Snapshot.Dims
-	m, n := int64(c.to-c.from), int64(max(r.History.Length, 1))
+	m, n, e := int64(c.to-c.from), int64(max(r.History.Length, 1)), d.History
 	tokens := r.Tokens[c.from*int(d.D) : c.to*int(d.D)]
 	gather := trace.StartRegion(ctx, stage.RegionGather)
 	kernel.Gather(tokens, r.Plan.Snapshot.RankerTokens, r.Rows[c.from:c.to], int(d.D))
@@ -82,8 +82,8 @@ func (c *chunk) score(ctx context.Context) error {
 
 	call := r.Plan.Ranker.Call()
 	defer call.Free()
-	call.Floats(r.Encoding.Keys, 1, d.L, d.H, n, d.X)
-	call.Floats(r.Encoding.Values, 1, d.L, d.H, n, d.X)
+	call.Floats(r.Encoding.Keys, 1, e.L, e.H, n, e.X)
+	call.Floats(r.Encoding.Values, 1, e.L, e.H, n, e.X)
 	call.Tensors(r.HistoryLength())
 	call.Tensors(r.Columns...)
 	call.Floats(tokens, 1, m, d.D)

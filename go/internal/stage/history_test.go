@@ -1,4 +1,4 @@
-package ranking
+package stage
 
 import (
 	"context"
@@ -16,17 +16,16 @@ import (
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
 	"github.com/shortlist-serving/shortlist/go/internal/repository"
 	"github.com/shortlist-serving/shortlist/go/internal/runtime/ort"
-	"github.com/shortlist-serving/shortlist/go/internal/stage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const root = "../../../.." // of the repository
+const root = "../../.." // of the repository
 
 // toy is the tracked toy release on the real runtime: a window of 8 events that moves by 3.
 type toy struct {
 	*testing.T
-	plan   *stage.Plan
+	plan   *Plan
 	pool   *batching.Pool
 	random *rand.Rand
 }
@@ -63,7 +62,7 @@ func newToy(t *testing.T) *toy {
 		t.Fatal(err)
 	}
 	t.Cleanup(unpin)
-	if w.plan, err = stage.NewPlan(snapshot); err != nil {
+	if w.plan, err = NewPlan(snapshot); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -105,9 +104,9 @@ func (w *toy) upTo(h rank.History, n int) *feature.History {
 	return encoded
 }
 
-func (w *toy) encode(h *feature.History, past *kvcache.Encoding) *kvcache.Encoding {
+func (w *toy) encode(encoder *HistoryEncoder, h *feature.History, past *kvcache.Encoding) *kvcache.Encoding {
 	w.Helper()
-	e, err := encode(w.Context(), w.plan, w.pool, h, past)
+	e, err := encoder.Encode(w.Context(), w.pool, h, past)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -121,7 +120,7 @@ func worst(t *testing.T, got, want *kvcache.Encoding) float64 {
 		t.Fatalf("%d events and %d keys, want %d and %d", got.Events, len(got.Keys), want.Events, len(want.Keys))
 	}
 	ratio := 0.0
-	for _, pair := range [][2][]float32{{got.Keys, want.Keys}, {got.Values, want.Values}} {
+	for _, pair := range [][2][]float32{{got.Keys, want.Keys}, {got.Values, want.Values}, {got.State, want.State}, {got.Recent, want.Recent}} {
 		for i, x := range pair[1] {
 			difference := math.Abs(float64(pair[0][i]) - float64(x))
 			ratio = max(ratio, difference/(1e-5+1e-4*math.Abs(float64(x))))
@@ -130,50 +129,66 @@ func worst(t *testing.T, got, want *kvcache.Encoding) float64 {
 	return ratio
 }
 
+// encoders are both of a plan, by name.
+func (p *Plan) encoders() map[string]*HistoryEncoder {
+	return map[string]*HistoryEncoder{"sequence": &p.SequenceEncoder, "history": &p.HistoryEncoder}
+}
+
 // A history encoded in pieces is the history encoded whole: at every cut, event by event, through the
 // cache, and when its window has moved in between.
 func TestAppendedHistoriesAreExact(t *testing.T) {
 	w := newToy(t)
+	for name, encoder := range w.plan.encoders() {
+		if encoder.Sizes.L == 0 {
+			t.Fatalf("the toy's %s encoder cannot go on from a past, so nothing is tested", name)
+		}
+		if largest := w.appended(encoder); largest > 1 {
+			t.Errorf("%s: an appended encoding is off by %.3g times the parity tolerance", name, largest)
+		} else {
+			t.Logf("%s: largest difference: %.3g of the parity tolerance", name, largest)
+		}
+	}
+}
+
+// appended is the largest difference between histories encoded in pieces and whole.
+func (w *toy) appended(encoder *HistoryEncoder) (largest float64) {
+	w.Helper()
 	window := w.plan.Snapshot.Bundle.Manifest.GetSchema().GetHistory()
-	largest := 0.0
 	for range 20 {
 		h := w.events(3 * int(window.GetMaxEvents()))
 		for n := 1; n <= int(window.GetMaxEvents()); n++ {
-			whole, chain := w.encode(w.upTo(h, n), nil), (*kvcache.Encoding)(nil)
+			whole, chain := w.encode(encoder, w.upTo(h, n), nil), (*kvcache.Encoding)(nil)
 			for cut := 1; cut < n; cut++ {
-				cutOff := w.encode(w.upTo(h, n), w.encode(w.upTo(h, cut), nil))
-				largest = max(largest, worst(t, cutOff, whole))
+				cutOff := w.encode(encoder, w.upTo(h, n), w.encode(encoder, w.upTo(h, cut), nil))
+				largest = max(largest, worst(w.T, cutOff, whole))
 			}
 			for i := 1; i <= n; i++ {
-				chain = w.encode(w.upTo(h, i), chain)
+				chain = w.encode(encoder, w.upTo(h, i), chain)
 			}
-			largest = max(largest, worst(t, chain, whole))
+			largest = max(largest, worst(w.T, chain, whole))
 		}
-		largest = max(largest, w.grow(h))
+		largest = max(largest, w.grow(encoder, h))
 	}
-	if largest > 1 {
-		t.Errorf("an appended encoding is off by %.3g times the parity tolerance", largest)
-	}
-	t.Logf("largest difference: %.3g of the parity tolerance", largest)
+	return largest
 }
 
 // grow asks for a history after each of its events through a cache, as returning users do, and checks what
 // the cache made of it: it must encode whole when the window moves, and only then.
-func (w *toy) grow(h rank.History) (largest float64) {
+func (w *toy) grow(encoder *HistoryEncoder, h rank.History) (largest float64) {
 	w.Helper()
 	cache, start := kvcache.New(kvcache.Options{MaxBytes: 1 << 20}), int64(0)
 	for n := 1; n <= h.Items.Len(); n++ {
 		inputs := w.upTo(h, n)
-		r := &stage.Request{Query: &rank.Query{UserID: "u"}, Plan: w.plan, Pool: w.pool, Histories: cache, History: inputs}
-		before := cache.Stats()
-		call := Encode(w.Context(), r)
+		r := &Request{Query: &rank.Query{UserID: "u"}, Plan: w.plan, Pool: w.pool, Histories: cache, History: inputs}
+		before := cache.Stats().Of[encoder.kind]
+		call := encoder.Start(w.Context(), r)
 		got, err := call.Wait(w.Context())
 		call.Leave()
 		if err != nil {
 			w.Fatal(err)
 		}
-		largest = max(largest, worst(w.T, got, w.encode(inputs, nil)))
-		after := cache.Stats()
+		largest = max(largest, worst(w.T, got, w.encode(encoder, inputs, nil)))
+		after := cache.Stats().Of[encoder.kind]
 		extended, moved := after.Extensions > before.Extensions, inputs.Start != start
 		if start = inputs.Start; moved && extended {
 			w.Errorf("the window moved to event %d and the past was used", start)
