@@ -29,7 +29,7 @@ func (w work) cost(rung rank.Rung, p *prices) int64 {
 		cost += w.candidates / retrievalShare
 	}
 	if w.retrieve || rung < rank.RungRetrievalOrder {
-		cost += w.sequence
+		cost += p.sequence(w.sequence)
 	}
 	if rung >= rank.RungRetrievalOrder || w.mode == rank.Retrieve {
 		return cost
@@ -46,22 +46,34 @@ func (w work) cost(rung rank.Rung, p *prices) int64 {
 
 // prices are what a release's histories cost, in candidates that pass through its ranker.
 type prices struct {
-	fixed, event float64
-	most         int64 // events that are encoded at most
+	fixed, event                 float64 // for the ranker
+	sequenceFixed, sequenceEvent float64 // for the query vector
+	most                         int64   // events that are encoded at most
 }
 
 // pricesOf takes them from the measurements of a release.
 func pricesOf(t *Tuning) *prices {
 	candidate := float64(max(t.Rank.Each, 1))
-	return &prices{fixed: float64(t.History.Fixed) / candidate, event: float64(t.History.Each) / candidate, most: int64(t.Events)}
+	return &prices{
+		fixed: float64(t.History.Fixed) / candidate, event: float64(t.History.Each) / candidate,
+		sequenceFixed: float64(t.Sequence.Fixed) / candidate, sequenceEvent: float64(t.Sequence.Each) / candidate, most: int64(t.Events),
+	}
 }
 
-// history is the cost of encoding so many events; without prices an event costs as much as a candidate.
+// history is the cost of encoding so many events for the ranker; without prices an event costs as much as a candidate.
 func (p *prices) history(events int64) int64 {
 	if p == nil || events == 0 {
 		return events
 	}
 	return int64(p.fixed + p.event*float64(min(events, p.most)))
+}
+
+// sequence is the same for the query vector.
+func (p *prices) sequence(events int64) int64 {
+	if p == nil || events == 0 {
+		return events
+	}
+	return int64(p.sequenceFixed + p.sequenceEvent*float64(min(events, p.most)))
 }
 
 // expected is the work of a query before anything is known of it.
