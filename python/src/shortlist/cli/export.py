@@ -80,7 +80,8 @@ def hnsw_config(pairs: list[str] | None) -> HnswConfig:
     """Settings like "ef_search=1000". Raises ConfigError."""
     from shortlist.export.hnsw import HnswConfig
 
-    kinds = {setting.name: type(setting.default) for setting in fields(HnswConfig)}
+    defaults = HnswConfig()
+    kinds = {setting.name: type(getattr(defaults, setting.name)) for setting in fields(defaults)}
     given = {}
     for pair in pairs or ():
         name, _, text = pair.partition("=")

@@ -134,15 +134,16 @@ def graph_of(index: Any) -> Graph:
     links = np.full((count, wide), NONE, np.int32)
     links[row_of] = _rows(_column(elements, 0, 1 + wide), row_of)
 
-    levels, lists, at = np.zeros(count, np.uint8), {}, end
+    levels, at = np.zeros(count, np.uint8), end
+    lists: dict[int, Links] = {}  # by row, of those above layer 0
     for row in row_of.tolist():
         size = int(data[at : at + 4].view(np.uint32)[0])
         at += 4
         levels[row] = size // (4 + 4 * m)
-        lists[row] = _rows(data[at : at + size].view(np.int32).reshape(-1, 1 + m), row_of) if size else None
+        if size:
+            lists[row] = _rows(data[at : at + size].view(np.int32).reshape(-1, 1 + m), row_of)
         at += size
-    found = [lists[row] for row in range(count) if lists[row] is not None]
-    upper = np.concatenate(found) if found else np.zeros((0, m), np.int32)
+    upper = np.concatenate([lists[row] for row in sorted(lists)]) if lists else np.zeros((0, m), np.int32)
     return Graph(levels, links, upper, int(row_of[header["entry"]]))
 
 
