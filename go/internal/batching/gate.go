@@ -55,7 +55,9 @@ func (g *Gate) Enter(ctx context.Context) (release func(), err error) {
 		}
 	}
 	start, planned := time.Now(), budget.Rung()
-	return sync.OnceFunc(func() { g.leave(w, budget, planned, time.Since(start)) }), nil
+	return func() {
+		w.left.Do(func() { g.leave(w, budget, planned, time.Since(start)) })
+	}, nil
 }
 
 // Pass admits a request that runs no graph: it needs no worker, so it waits for nothing and takes no cost.
@@ -97,7 +99,6 @@ func (g *Gate) enterOrWait(ctx context.Context, budget *rank.Budget) (w *waiter,
 	}
 	w = &waiter{
 		cost: budget.Cost(), priority: min(budget.Priority(), rank.Batch), tenant: g.room.tenant(budget.Tenant()),
-		ready: make(chan error, 1),
 	}
 	w.deadline, _ = budget.Deadline()
 	if first := g.room.first(); g.fits(w.cost) && (first == nil || first.priority > w.priority) || g.reserve(w, first) {
@@ -115,6 +116,7 @@ func (g *Gate) enterOrWait(ctx context.Context, budget *rank.Budget) (w *waiter,
 		g.room.remove(victim)
 		victim.ready <- g.shed(ShedDisplaced, g.overloaded())
 	}
+	w.ready = make(chan error, 1)
 	g.room.add(w)
 	return w, true, nil
 }

@@ -2,6 +2,7 @@ package batching
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/shortlist-serving/shortlist/go/internal/rank"
@@ -15,10 +16,11 @@ type waiter struct {
 	cost     int64
 	priority rank.Priority
 	tenant   *tenant
-	deadline time.Time // zero: none
-	probed   bool      // admitted while the baseline was measured; read after ready
-	reserved bool      // admitted into the reserve of little requests
-	ready    chan error
+	deadline time.Time  // zero: none
+	probed   bool       // admitted while the baseline was measured; read after ready
+	reserved bool       // admitted into the reserve of little requests
+	ready    chan error // nil: admitted at once
+	left     sync.Once
 }
 
 // tenant is one of those who share the gate.

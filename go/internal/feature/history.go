@@ -59,7 +59,7 @@ func (e *Encoder) History(h rank.History, dropped int64) (*History, error) {
 		return nil, err
 	}
 	kept := rows[start-dropped:]
-	out := &History{Rows: rows, Start: start, Length: len(kept), length: []int64{int64(len(kept))}, LastItem: -1}
+	out := &History{Rows: rows, Start: start, Length: len(kept), LastItem: -1}
 	if len(rows) > 0 {
 		out.LastItem = rows[len(rows)-1]
 	}
@@ -67,21 +67,24 @@ func (e *Encoder) History(h rank.History, dropped int64) (*History, error) {
 	if e.times {
 		ofEvents = append(ofEvents, h.Times[start-dropped:])
 	}
-	out.Tensors = e.gatherHistory(kept, ofEvents)
+	out.Tensors, out.length = e.gatherHistory(kept, ofEvents)
 	return out, nil
 }
 
 // gatherHistory makes the history_* columns of the kept events, of their items and then of the events
-// themselves; with none it is one padding event.
-func (e *Encoder) gatherHistory(rows []int64, ofEvents [][]int64) []runtime.Tensor {
+// themselves, and their number; with none the columns are one padding event.
+func (e *Encoder) gatherHistory(rows []int64, ofEvents [][]int64) (tensors []runtime.Tensor, length []int64) {
 	n := max(len(rows), 1)
-	tensors := make([]runtime.Tensor, 0, len(e.historyNames))
-	flat := []int64{1, int64(n)} // the shape of every column without a width
-	ints, floats := make([]int64, n*e.historyInts), make([]float32, n*e.historyFloats)
+	tensors = make([]runtime.Tensor, 0, len(e.historyNames))
+	// Everything is cut from three pieces of memory: shapes (the first for every column without a width), integers and floats.
+	shapes := append(make([]int64, 0, 2+3*len(e.gather)), 1, int64(n))
+	flat := shapes[:2:2]
+	ints, floats := make([]int64, n*(e.historyInts+len(ofEvents))+1), make([]float32, n*e.historyFloats)
 	for _, column := range e.gather {
 		shape, size := flat, n*column.Width
 		if column.Column.GetWidth() > 0 {
-			shape = []int64{1, int64(n), int64(column.Width)}
+			shapes = append(shapes, 1, int64(n), int64(column.Width))
+			shape = shapes[len(shapes)-3 : len(shapes) : len(shapes)]
 		}
 		if column.F32 != nil {
 			gather(floats[:size:size], column.F32, rows, column.Width)
@@ -94,11 +97,12 @@ func (e *Encoder) gatherHistory(rows []int64, ofEvents [][]int64) []runtime.Tens
 		}
 	}
 	for _, values := range ofEvents {
-		padded := make([]int64, n)
-		copy(padded, values)
-		tensors = append(tensors, runtime.Ints(padded, 1, int64(n)))
+		copy(ints[:n], values)
+		tensors = append(tensors, runtime.Ints(ints[:n:n], flat...))
+		ints = ints[n:]
 	}
-	return tensors
+	ints[0] = int64(len(rows))
+	return tensors, ints
 }
 
 // gather copies the values of rows to out, which is 0; unknown items (-1) and padding stay 0.

@@ -21,6 +21,7 @@ type eventHash struct {
 	at     int       // events hashed so far
 	buffer []byte    // events on their way into the hash
 	known  []prefix
+	first  [prefixes]prefix // memory of known, while it lasts
 }
 
 // prefix is the digest of the first n events.
@@ -44,7 +45,7 @@ func (h *History) digest(n int) digest {
 	}
 	switch {
 	case e.hash == nil:
-		e.hash, e.buffer, e.known = sha256.New(), make([]byte, 0, hashBlock+512), make([]prefix, 0, prefixes)
+		e.hash, e.buffer, e.known = sha256.New(), make([]byte, 0, hashBlock+512), e.first[:0]
 	case n < e.at: // the pasts of two encoders differ, and this is the shorter
 		e.hash.Reset()
 		e.at = 0

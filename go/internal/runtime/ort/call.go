@@ -21,18 +21,19 @@ type call struct {
 	tensors []C.shim_tensor // inputs, then outputs
 	pins    []goruntime.Pinner
 
-	options    *C.OrtRunOptions
-	terminated chan error
-	terminate  func() // sets the flag of options, and tells terminated
+	options *C.OrtRunOptions
+
+	// Of the watch: what ends the run, whether it did, and where the run stands in its list.
+	ctx   context.Context
+	ended bool
+	place int
 }
 
 // perPinner is how many objects a Pinner of the Go runtime holds without allocating.
 const perPinner = 5
 
 func newCall(tensors int) *call {
-	c := &call{tensors: make([]C.shim_tensor, tensors), pins: make([]goruntime.Pinner, tensors/perPinner+1), terminated: make(chan error, 1)}
-	c.terminate = func() { c.terminated <- statusError(C.shim_terminate(c.options, 1)) }
-	return c
+	return &call{tensors: make([]C.shim_tensor, tensors), pins: make([]goruntime.Pinner, tensors/perPinner+1)}
 }
 
 // elementTypes are ONNXTensorElementDataType.
@@ -91,12 +92,9 @@ func (c *call) run(ctx context.Context, s *session) (err error) {
 	if c.options, err = s.runtime.options.take(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, c.terminate)
-	defer func() { // after a panic too: the function must not find the options of another run
-		if !stop() {
-			// The function runs or ran: the options may be touched, and used again, only after it is done.
-			err = errors.Join(err, <-c.terminated, statusError(C.shim_terminate(c.options, 0)))
-		}
+	s.runtime.watch.add(ctx, c)
+	defer func() { // after a panic too: the watch must not find the options of another run
+		err = errors.Join(err, s.runtime.watch.remove(c))
 		s.runtime.options.put(c.options)
 	}()
 	return c.cross(s, c.options)

@@ -57,6 +57,7 @@ var process sync.Mutex
 type ortRuntime struct {
 	opts    Options
 	options *optionList
+	watch   *watch
 
 	mu     sync.Mutex
 	open   int // sessions
@@ -97,7 +98,7 @@ func New(opts Options) (runtime.Runtime, error) {
 	if err := openShim(opts.Library); err != nil {
 		return nil, errors.Join(err, ort.DestroyEnvironment())
 	}
-	r := &ortRuntime{opts: opts, options: newOptionList()}
+	r := &ortRuntime{opts: opts, options: newOptionList(), watch: newWatch()}
 	if err := r.probe(); err != nil {
 		err = errors.Join(err, r.end())
 		if opts.Provider != CPU {
