@@ -15,7 +15,7 @@ from shortlist.gen.shortlist.v1 import release_pb2
 M = TypeVar("M", bound=Message)
 MAX_TENANT = 64
 _PRIORITIES = {"critical": pb.PRIORITY_CRITICAL, "normal": pb.PRIORITY_NORMAL, "batch": pb.PRIORITY_BATCH}
-_RUNGS = {name.removeprefix("RUNG_").lower(): rung for name, rung in pb.Rung.items() if rung != pb.RUNG_UNSPECIFIED}
+_RUNGS = tuple(name.removeprefix("RUNG_").lower() for name, rung in pb.Rung.items() if rung != pb.RUNG_UNSPECIFIED)
 
 
 def request(user: str, options: types.RequestOptions) -> pb.RecommendRequest:
@@ -107,7 +107,7 @@ def _debug(given: types.Debug) -> pb.Debug:
     if given.force_rung is not None:
         if given.force_rung not in _RUNGS:
             raise _fault("debug.force_rung", f"is {given.force_rung!r}; use one of {', '.join(_RUNGS)}")
-        debug.force_rung = _RUNGS[given.force_rung]
+        debug.MergeFrom(pb.Debug(force_rung=f"RUNG_{given.force_rung.upper()}"))
     for name, one in given.override_features.items():
         debug.override_features[name].CopyFrom(value(one, f"debug.override_features[{name}]"))
     return debug

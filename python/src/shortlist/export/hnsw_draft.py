@@ -28,7 +28,7 @@ def add_hnsw(draft: Draft, config: HnswConfig, maker: RequestMaker, held_out: Se
     index = build(draft.item_vectors, config, seed)
     funnel = ReferenceFunnel(draft.content, OrtGraphs(draft.graphs))
     requests = [request for request, _ in maker.held_out(held_out, config.queries, stream=5)]
-    queries = np.stack([funnel.query_vectors(request)[0, 0] for request in requests])
+    queries = np.stack([funnel.query_vectors_of(request)[0, 0] for request in requests])
     described, gates = {}, []
     for source in sources:
         limit = min(source.limit, len(draft.item_vectors))

@@ -77,10 +77,11 @@ class ReferenceFunnel:
         final = best_first(trace["kept_rows"], trace["score"])[: self.limit(query)]
         return trace | {"final_rows": trace["kept_rows"][final], "final_scores": trace["score"][final]}
 
-    def query_vectors(self, request: wire.RecommendRequest) -> Floats:
+    def query_vectors_of(self, request: wire.RecommendRequest) -> Floats:
         """[1,Q,K] of one request. Raises DataError for a request at fault."""
         query = decode(request, self.content.schema)
-        return np.asarray(self.graphs.run("query_encoder", self.inputs(query, self.history(query)))["query_vectors"], dtype=np.float32)
+        inputs = self.inputs(query, self.history(query))
+        return np.asarray(self.query_vectors(inputs, self.read_sequence(inputs)), dtype=np.float32)
 
     def history(self, query: Query) -> History:
         schema = self.content.schema
