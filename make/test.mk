@@ -11,7 +11,7 @@ test-python: setup
 	@echo "== python"; cd python && pytest -n $(WORKERS)
 
 test-go: setup
-	@echo "== go"; cd go && go test -race $(GO_PACKAGES)
+	@echo "== go"; cd go && go test -race $(GO_PACKAGES) && go test -run FindsALeak ./cmd/shortlist-load
 
 test-cross: build
 	@echo "== cross-language, bench, docker"; pytest -c tests/pytest.ini tests bench docker

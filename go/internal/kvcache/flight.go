@@ -93,7 +93,7 @@ func (c *Cache) join(ctx context.Context, key flightKey, place line, events int,
 // start begins a flight with one request. The caller holds the mutex.
 func (c *Cache) start(ctx context.Context, key flightKey, place line, past *Encoding, encode Encode) *flight {
 	cost := rank.BudgetFrom(ctx).Cost()
-	ctx, cancel := context.WithCancel(context.Background()) // the first request's end and deadline are not the others'
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the first request's end and deadline are not the others', its device is
 	ctx = rank.WithBudget(ctx, rank.NewBudget(time.Time{}, cost, key.priority))
 	f := &flight{key: key, done: make(chan struct{}), cancel: cancel, waiting: 1}
 	c.flights[key] = f
