@@ -74,8 +74,9 @@ class MinedPools:
         met = log.rows(batch.index[stretch])  # [n,N]
         met = torch.where(torch.arange(met.shape[1], device=log.device) < seen.unsqueeze(-1), met, positive)
         rows, holds = [], []
-        block = query.new_zeros((_BLOCK, query.shape[1]))
-        scores = query.new_empty((_BLOCK, len(vectors)))
+        # Of the vectors' type: autocast makes queries of a lower one, and leaves products into given memory alone.
+        block = vectors.new_zeros((_BLOCK, vectors.shape[1]))
+        scores = vectors.new_empty((_BLOCK, len(vectors)))
         for begin in range(0, len(query), _BLOCK):
             part = slice(begin, begin + _BLOCK)
             count = len(query[part])

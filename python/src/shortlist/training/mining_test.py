@@ -98,6 +98,15 @@ def test_pools_that_do_not_fit_are_mined_anew(ground: Ground, monkeypatch: pytes
             assert got.equal(want)
 
 
+def test_pools_are_mined_under_autocast(ground: Ground) -> None:
+    """As training on a GPU asks for them: queries in bfloat16, vectors not."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows, _ = ground.ask(MinedPools(ground.retriever, ground.fresh_start, ground.train_end, SIZE))
+    exact, _ = ground.ask(MinedPools(ground.retriever, ground.fresh_start, ground.train_end, SIZE))
+    shared = (rows[ground.used].unsqueeze(-1) == exact[ground.used].unsqueeze(-2)).any(dim=-1).float().mean()
+    assert shared > 0.8
+
+
 def test_a_pool_is_no_larger_than_the_catalog(ground: Ground) -> None:
     everything = len(ground.retriever.vectors)
     rows, _ = ground.ask(MinedPools(ground.retriever, ground.fresh_start, ground.train_end, 10_000))
