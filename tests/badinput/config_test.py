@@ -17,6 +17,7 @@ CASES = [
     ("admin on the data port", ["-admin.address=127.0.0.1:7070"], ["admin.address", "another port"]),
     ("provider of no name", ["-runtime.provider=tpu"], ["runtime.provider", "cpu or cuda"]),
     ("sample over 1", ["-telemetry.served_log_sample=2"], ["telemetry.served_log_sample"]),
+    ("priority below the lowest", ["-pool.nice=20"], ["pool.nice", "0 to 19"]),
     ("several faults at once", ["-nonsense=1", "-drain.limit=0s", "-runtime.provider=tpu"], ["nonsense"]),
 ]
 

@@ -131,6 +131,9 @@ func (c *Config) Validate() Faults {
 	if c.Store.MaxEvents < 1 {
 		add("store.max_events", "is not positive", "keep at least the history window of the release")
 	}
+	if c.Pool.Nice > 19 {
+		add("pool.nice", fmt.Sprintf("%d is beyond the lowest priority", c.Pool.Nice), "use 0 to 19")
+	}
 	if c.Drain.Delay < 0 || c.Drain.Limit <= 0 {
 		add("drain", fmt.Sprintf("delay %s and limit %s", c.Drain.Delay, c.Drain.Limit), "use a delay of 0 or more and a positive limit")
 	}
