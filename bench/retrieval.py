@@ -5,7 +5,7 @@ the same vectors and queries (shared files), taking turns; the medians of the ro
 machine better than the clock; the report has the load average. Recall is against faiss' rows; rows whose scores are as good as its last one
 count as found, because faiss adds in another order and has no tie rule.
 
-`--hnsw` adds the walk over a graph of neighbours (docs/adr/0012) beside hnswlib over the same graph. It wants `make setup-hnsw`, and
+`--hnsw` adds the walk over a graph of neighbours (docs/adr/0007) beside hnswlib over the same graph. It wants `make setup-hnsw`, and
 minutes to build large graphs; without it the defaults are meant to end in about 5 minutes.
 
 Example: python bench/retrieval.py --faiss FAISS/bin/python --items 4000,60000,1000000
